@@ -1,0 +1,107 @@
+/* Channel numbers and their wire states: opening, open, closing (1.5.2). What a channel is for is the client's. */
+#include "alloc.h"
+#include "internal.h"
+#include "reason.h"
+
+struct session_channel *channel_find(const struct session *s, uint16_t number) {
+    return number ? idmap_get(&s->channels, number) : NULL;
+}
+
+void channel_set_state(struct session_channel *ch, enum channel_state state) { ch->state = (uint8_t)state; }
+
+int session_channel_open(struct session *s, void *owner) {
+    if (session_is_over(s)) return LAGO_ECLOSED;
+    struct session_channel *ch = mem_zero(s->alloc, 1, sizeof(*ch));
+    if (!ch) return LAGO_ENOMEM;
+    uint16_t max = s->tune.channel_max ? s->tune.channel_max : s->settings.channel_max;
+    int number = idmap_add(&s->channels, max, ch);
+    if (number < 0) {
+        mem_free(s->alloc, ch);
+        return number;
+    }
+    ch->number = (uint16_t)number;
+    ch->owner = owner;
+    list_init(&ch->borrowing);
+    channel_set_state(ch, CHANNEL_OPENING);
+    struct channel_open args = { 0 };
+    int rc = session_send(s, ch->number, METHOD_CHANNEL_OPEN, &args);
+    ch->known = ch->held_count == 0;
+    if (rc == 0) return number;
+    channel_release(s, ch);
+    return rc;
+}
+
+int session_channel_close(struct session *s, uint16_t channel, uint16_t reply_code, const char *reply_text) {
+    struct session_channel *ch = channel_find(s, channel);
+    if (!ch || channel_is_going(ch)) return LAGO_ECLOSED;
+    struct channel_close args = { .reply_code = reply_code, .reply_text = { reply_text, LAGO_NUL_TERMINATED } };
+    int rc = session_send(s, channel, METHOD_CHANNEL_CLOSE, &args);
+    if (rc == 0) channel_set_state(ch, ch->held_count > 0 ? CHANNEL_LEAVING : CHANNEL_CLOSING);
+    return rc;
+}
+
+void channel_caught_up(struct session_channel *ch) {
+    ch->known = true;
+    if (ch->state == CHANNEL_LEAVING) channel_set_state(ch, CHANNEL_CLOSING);
+}
+
+/* Past all holding; without memory it stays owed, since nobody waits for this channel any more. */
+static void say_close(struct session *s, struct session_channel *ch, uint16_t reply_code, const char *reply_text) {
+    struct channel_close args = { .reply_code = reply_code, .reply_text = { reply_text, LAGO_NUL_TERMINATED } };
+    ch->close_owed = output_method(s, ch->number, METHOD_CHANNEL_CLOSE, &args) < 0;
+    if (ch->close_owed)
+        output_retry(s);
+    else
+        channel_set_state(ch, CHANNEL_CLOSING);
+}
+
+void channel_say_owed(struct session *s) {
+    for (uint16_t n = 0; (n = idmap_next(&s->channels, n)) != 0;) {
+        struct session_channel *ch = channel_find(s, n);
+        if (ch->close_owed && ch->held_count == 0) say_close(s, ch, REPLY_SUCCESS, "");
+    }
+}
+
+uint64_t session_channel_give_up(struct session *s, uint16_t channel, uint16_t reply_code, const char *reply_text) {
+    struct session_channel *ch = channel_find(s, channel);
+    if (!ch) return 0;
+    if (!s->opened) { /* no peer has heard of it */
+        channel_release(s, ch);
+        return 0;
+    }
+    bool said = ch->state == CHANNEL_CLOSING;
+    output_drop_held(s, channel);
+    uint64_t sent = ch->publishes_sent + output_marked(s, channel);
+    if (!ch->known)
+        channel_release(s, ch);
+    else if (!said && s->state == SESSION_OPEN)
+        say_close(s, ch, reply_code, reply_text);
+    return sent;
+}
+
+void *session_channel_owner(const struct session *s, uint16_t channel) {
+    const struct session_channel *ch = channel_find(s, channel);
+    return ch ? ch->owner : NULL;
+}
+
+void session_channel_own(struct session *s, uint16_t channel, void *owner) {
+    struct session_channel *ch = channel_find(s, channel);
+    if (ch) ch->owner = owner;
+}
+
+uint16_t session_channel_next(const struct session *s, uint16_t channel) { return idmap_next(&s->channels, channel); }
+
+void channel_release(struct session *s, struct session_channel *ch) {
+    output_drop_held(s, ch->number);
+    output_forget_marks(s, ch->number);
+    if (s->delivered == ch) s->delivered = NULL;
+    content_reset(s, &ch->content);
+    list_remove(&ch->borrowing);
+    idmap_remove(&s->channels, ch->number);
+    mem_free(s->alloc, ch);
+}
+
+void session_channel_drop(struct session *s, uint16_t channel) {
+    struct session_channel *ch = channel_find(s, channel);
+    if (ch) channel_release(s, ch);
+}

@@ -1,0 +1,512 @@
+/*
+ * The way in: bytes become frames, frames become events. The parser is lazy: it looks at the next frame only when the next
+ * event is asked for, so whoever stops asking has stopped reading. What may come in which state stands in two tables; what is
+ * not there breaks the protocol.
+ */
+#include "alloc.h"
+#include "internal.h"
+#include "reason.h"
+#include <string.h>
+
+/* Before tuning: 4096 is the specification's (4.2.3), but RabbitMQ 4.1 already reckons with 8192. */
+#define FRAME_MAX_BEFORE_TUNE 8192u
+
+/* A stash up to this size is kept: methods and headers are small, and an idle connection should own almost nothing. */
+#define STASH_KEPT 512u
+
+/* ---------------------------------------------------------------- connection methods, by state (2.2.4) */
+
+enum action { ACT_EVENT, ACT_OPEN, ACT_BLOCKED, ACT_CLOSE, ACT_CLOSE_OK };
+
+static const struct connection_rule {
+    enum session_state state;
+    uint32_t method;
+    enum action action;
+    enum session_event_type event;
+    enum session_state next;
+} connection_rules[] = {
+    { SESSION_WAIT_START, METHOD_CONNECTION_START, ACT_EVENT, SESSION_EVENT_START, SESSION_STARTING },
+    { SESSION_WAIT_TUNE, METHOD_CONNECTION_SECURE, ACT_EVENT, SESSION_EVENT_SECURE, SESSION_SECURING },
+    { SESSION_WAIT_TUNE, METHOD_CONNECTION_TUNE, ACT_EVENT, SESSION_EVENT_TUNE, SESSION_TUNING },
+    { SESSION_WAIT_OPEN, METHOD_CONNECTION_OPEN_OK, ACT_OPEN, SESSION_EVENT_OPEN, SESSION_OPEN },
+    { SESSION_OPEN, METHOD_CONNECTION_BLOCKED, ACT_BLOCKED, SESSION_EVENT_BLOCKED, SESSION_OPEN },
+    { SESSION_OPEN, METHOD_CONNECTION_UNBLOCKED, ACT_BLOCKED, SESSION_EVENT_UNBLOCKED, SESSION_OPEN },
+    { SESSION_OPEN, METHOD_CONNECTION_UPDATE_SECRET_OK, ACT_EVENT, SESSION_EVENT_METHOD, SESSION_OPEN },
+    { SESSION_WAIT_START, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_STARTING, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_WAIT_TUNE, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_SECURING, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_TUNING, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_WAIT_OPEN, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_OPEN, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_CLOSING, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_CLOSING },
+    { SESSION_CLOSING, METHOD_CONNECTION_CLOSE_OK, ACT_CLOSE_OK, SESSION_EVENT_ENDED, SESSION_ENDED },
+    { SESSION_FAILED, METHOD_CONNECTION_CLOSE, ACT_CLOSE, SESSION_EVENT_ENDED, SESSION_LEAVING },
+    { SESSION_FAILED, METHOD_CONNECTION_CLOSE_OK, ACT_CLOSE_OK, SESSION_EVENT_ENDED, SESSION_ENDED },
+};
+
+static const struct connection_rule *connection_rule_find(const struct session *s, uint32_t method) {
+    for (size_t i = 0; i < sizeof(connection_rules) / sizeof(connection_rules[0]); i++)
+        if (connection_rules[i].state == s->state && connection_rules[i].method == method) return &connection_rules[i];
+    return NULL;
+}
+
+static void method_event(struct session *s, enum session_event_type type, uint16_t channel, const struct method_info *info,
+                         struct session_event *event) {
+    method_terminate(info, &s->args);
+    *event = (struct session_event){ .type = type,
+                                     .channel = channel,
+                                     .owner = session_channel_owner(s, channel),
+                                     .publishes_sent = session_publishes_sent(s, channel),
+                                     .info = info,
+                                     .args = &s->args };
+}
+
+/* The code that a broker's close means, by what we were doing: RabbitMQ refuses logins by 403, virtual hosts by 530. */
+static int close_code(const struct session *s, uint16_t reply_code) {
+    if (s->state == SESSION_WAIT_TUNE && reply_code == REPLY_ACCESS_REFUSED) return LAGO_EAUTH;
+    if (s->state == SESSION_WAIT_OPEN && (reply_code == REPLY_NOT_ALLOWED || reply_code == REPLY_ACCESS_REFUSED))
+        return LAGO_EACCESS;
+    return LAGO_ECONNECTION;
+}
+
+/* connection.close came (1.4.2.4): answer it, write that, end with the broker's words. */
+static void close_received(struct session *s, enum session_state next) {
+    const struct connection_close *args = &s->args.connection_close;
+    if (s->state <= SESSION_OPEN) {
+        reason_init(&s->reason, close_code(s, args->reply_code), LAGO_BY_BROKER);
+        s->reason.phase = session_phase(s->state);
+        reason_reply(&s->reason, args->reply_code, args->reply_text.data, args->reply_text.size, args->class_id, args->method_id);
+        const struct method_info *blamed = method_find((uint32_t)args->class_id << 16 | args->method_id);
+        if (blamed && s->reason.code == LAGO_ECONNECTION)
+            reason_detail(&s->reason, "the broker closed the connection because of %s", blamed->name);
+    }
+    struct connection_close_ok ok = { 0 };
+    bool answered = output_method(s, 0, METHOD_CONNECTION_CLOSE_OK, &ok) == 0;
+    session_set_state(s, answered ? next : SESSION_ENDED);
+}
+
+static int on_connection_method(struct session *s, const struct method_info *info, struct session_event *event) {
+    const struct connection_rule *rule = connection_rule_find(s, info->id);
+    if (!rule) {
+        if (s->state > SESSION_OPEN) return 0; /* after a goodbye everything else is discarded (1.4.2.4) */
+        session_fail(s, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, info->id, "%s came at the wrong time", info->name);
+        return 0;
+    }
+    switch (rule->action) {
+    case ACT_CLOSE: close_received(s, rule->next); return 0;
+    case ACT_BLOCKED: s->blocked = info->id == METHOD_CONNECTION_BLOCKED; break;
+    case ACT_OPEN:
+    case ACT_EVENT:
+    case ACT_CLOSE_OK: break;
+    }
+    session_set_state(s, rule->next);
+    if (rule->action == ACT_CLOSE_OK) return 0;
+    s->last_progress = s->now;
+    if (rule->action == ACT_BLOCKED && !s->blocked) output_release_held(s);
+    method_event(s, rule->event, 0, info, event);
+    return 1;
+}
+
+/* ---------------------------------------------------------------- channel methods */
+
+/* A message larger than the cap: the channel ends by 311; what is still under way for it is dropped, nothing is allocated. */
+static int too_large(struct session *s, struct session_channel *ch, struct session_event *event) {
+    unsigned long long size = ch->content.parsed.body_size;
+    reason_init(&s->reason, LAGO_EMSGSIZE, LAGO_BY_CLIENT);
+    s->reason.phase = LAGO_PHASE_RUNNING;
+    s->reason.reply_code = REPLY_CONTENT_TOO_LARGE;
+    s->reason.class_id = (uint16_t)(ch->content.info->id >> 16);
+    s->reason.method_id = (uint16_t)ch->content.info->id;
+    reason_detail(&s->reason, "a message of %llu bytes exceeds message_size_max (%llu)", size,
+                  (unsigned long long)s->settings.message_size_max);
+    reason_hint(&s->reason, "raise message_size_max; the message goes back to its queue");
+    struct channel_close args = { .reply_code = REPLY_CONTENT_TOO_LARGE,
+                                  .reply_text = { s->reason.detail, LAGO_NUL_TERMINATED },
+                                  .class_id = s->reason.class_id,
+                                  .method_id = s->reason.method_id };
+    output_drop_held(s, ch->number);
+    if (output_method(s, ch->number, METHOD_CHANNEL_CLOSE, &args) < 0) {
+        session_abandon(s, &s->reason);
+        return 0;
+    }
+    channel_set_state(ch, CHANNEL_CLOSING);
+    content_reset(s, &ch->content);
+    list_remove(&ch->borrowing);
+    *event = (struct session_event){ .type = SESSION_EVENT_CHANNEL_CLOSE,
+                                     .channel = ch->number,
+                                     .owner = ch->owner,
+                                     .publishes_sent = ch->publishes_sent + output_marked(s, ch->number),
+                                     .reason = &s->reason };
+    ch->owner = NULL; /* its end has been told; the number waits for close-ok */
+    return 1;
+}
+
+static int out_of_memory(struct session *s) {
+    lago_reason_t reason;
+    reason_init(&reason, LAGO_ENOMEM, LAGO_BY_CLIENT);
+    session_abandon(s, &reason);
+    return 0;
+}
+
+/* channel.close came (1.5.2.5). If ours is on its way as well, our close-ok is still to come (and the number with it). */
+static int channel_close_received(struct session *s, struct session_channel *ch, const struct method_info *info,
+                                  struct session_event *event) {
+    bool ours_sent = ch->state == CHANNEL_CLOSING;
+    struct channel_close_ok ok = { 0 };
+    if (output_method(s, ch->number, METHOD_CHANNEL_CLOSE_OK, &ok) < 0) return out_of_memory(s);
+    method_event(s, SESSION_EVENT_CHANNEL_CLOSE, ch->number, info, event);
+    if (ours_sent)
+        ch->owner = NULL; /* the broker's reason is the better one (as pika); the number waits for close-ok */
+    else
+        channel_release(s, ch);
+    return 1;
+}
+
+/* channel.flow (1.5.2.3): answered past all that waits; what waited for it goes on. */
+static int flow_received(struct session *s, struct session_channel *ch, const struct method_info *info,
+                         struct session_event *event) {
+    struct channel_flow_ok ok = { .active = s->args.channel_flow.active };
+    if (output_method(s, ch->number, METHOD_CHANNEL_FLOW_OK, &ok) < 0) return out_of_memory(s);
+    ch->flow_stopped = !ok.active;
+    if (ok.active) output_release_held(s);
+    method_event(s, SESSION_EVENT_METHOD, ch->number, info, event);
+    return 1;
+}
+
+static int method_received(struct session *s, struct session_channel *ch, const struct frame *frame,
+                           const struct method_info *info, struct session_event *event) {
+    if (ch->content.state != CONTENT_NONE) {
+        session_fail(s, LAGO_EPROTOCOL, REPLY_UNEXPECTED_FRAME, info->id, "%s in the middle of a message on channel %u",
+                     info->name, ch->number);
+        return 0;
+    }
+    if (info->content) return content_begin(s, ch, frame, info) == CONTENT_DONE;
+    if (info->id == METHOD_CHANNEL_FLOW) return flow_received(s, ch, info, event);
+    method_event(s, SESSION_EVENT_METHOD, ch->number, info, event);
+    return 1;
+}
+
+enum channel_action {
+    CHANNEL_BREAKS,
+    CHANNEL_DISCARDS,
+    CHANNEL_OPENS,
+    CHANNEL_TAKES,
+    CHANNEL_FLOWS,
+    CHANNEL_CLOSED,
+    CHANNEL_DONE
+};
+
+/* The first row that fits: its state, and its method or any (0). */
+static const struct channel_rule {
+    enum channel_state state;
+    uint32_t method;
+    enum channel_action action;
+} channel_rules[] = {
+    { CHANNEL_OPENING, METHOD_CHANNEL_OPEN_OK, CHANNEL_OPENS },
+    { CHANNEL_OPENING, METHOD_CHANNEL_CLOSE, CHANNEL_CLOSED },
+    { CHANNEL_OPENING, 0, CHANNEL_BREAKS },
+    { CHANNEL_OPEN, METHOD_CHANNEL_CLOSE, CHANNEL_CLOSED },
+    { CHANNEL_OPEN, METHOD_CHANNEL_OPEN_OK, CHANNEL_BREAKS },
+    { CHANNEL_OPEN, METHOD_CHANNEL_CLOSE_OK, CHANNEL_BREAKS },
+    { CHANNEL_OPEN, 0, CHANNEL_TAKES },
+    { CHANNEL_LEAVING, METHOD_CHANNEL_CLOSE, CHANNEL_CLOSED },
+    { CHANNEL_LEAVING, METHOD_CHANNEL_FLOW, CHANNEL_FLOWS }, /* our close may wait for just that */
+    { CHANNEL_LEAVING, 0, CHANNEL_DISCARDS },
+    { CHANNEL_CLOSING, METHOD_CHANNEL_CLOSE, CHANNEL_CLOSED },
+    { CHANNEL_CLOSING, METHOD_CHANNEL_CLOSE_OK, CHANNEL_DONE },
+    { CHANNEL_CLOSING, 0, CHANNEL_DISCARDS },
+};
+
+static enum channel_action channel_action_for(const struct session_channel *ch, uint32_t method) {
+    const struct channel_rule *rule = channel_rules;
+    while (rule->state != ch->state || (rule->method != 0 && rule->method != method)) rule++; /* every state has an "any" */
+    return rule->action;
+}
+
+static int on_channel_method(struct session *s, const struct frame *frame, const struct method_info *info,
+                             struct session_event *event) {
+    struct session_channel *ch = channel_find(s, frame->channel);
+    if (!ch) {
+        session_fail(s, LAGO_EPROTOCOL, REPLY_CHANNEL_ERROR, info->id, "%s on channel %u, which is not open", info->name,
+                     frame->channel);
+        return 0;
+    }
+    switch (channel_action_for(ch, info->id)) {
+    case CHANNEL_DISCARDS: return 0;
+    case CHANNEL_TAKES: return method_received(s, ch, frame, info, event);
+    case CHANNEL_FLOWS: return flow_received(s, ch, info, event);
+    case CHANNEL_CLOSED: return channel_close_received(s, ch, info, event);
+    case CHANNEL_OPENS:
+        channel_set_state(ch, CHANNEL_OPEN);
+        method_event(s, SESSION_EVENT_CHANNEL_OPEN, ch->number, info, event);
+        return 1;
+    case CHANNEL_DONE:
+        method_event(s, SESSION_EVENT_CHANNEL_CLOSE_OK, ch->number, info, event);
+        channel_release(s, ch);
+        return 1;
+    case CHANNEL_BREAKS: break;
+    }
+    session_fail(s, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, info->id, "%s came at the wrong time on channel %u", info->name,
+                 frame->channel);
+    return 0;
+}
+
+static int bad_method(struct session *s, int reply, const struct frame *frame, const struct method_info *info) {
+    const uint8_t *id = frame->payload;
+    if (info)
+        session_fail(s, LAGO_EPROTOCOL, (uint16_t)reply, info->id, "malformed %s", info->name);
+    else if (frame->size < 4)
+        session_fail(s, LAGO_EPROTOCOL, (uint16_t)reply, 0, "method frame without a method");
+    else
+        session_fail(s, LAGO_EPROTOCOL, (uint16_t)reply, 0, "unknown method %u,%u", id[0] << 8 | id[1], id[2] << 8 | id[3]);
+    return 0;
+}
+
+static int on_method(struct session *s, const struct frame *frame, struct session_event *event) {
+    const struct method_info *info = NULL;
+    int reply = method_read(frame->payload, frame->size, &info, &s->args);
+    /* after our goodbye whatever a method says but close and close-ok is discarded (1.4.2.4, 1.5.2.5) */
+    if (reply && s->state > SESSION_OPEN) return 0;
+    if (reply) return bad_method(s, reply, frame, info);
+    bool on_connection = info->id >> 16 == METHOD_CONNECTION_START >> 16;
+    if (!info->from_server || on_connection != (frame->channel == 0)) {
+        const struct session_channel *ch = channel_find(s, frame->channel);
+        if (s->state > SESSION_OPEN || (ch && channel_is_going(ch))) return 0;
+        session_fail(s, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, info->id, "%s must not come from a broker on channel %u",
+                     info->name, frame->channel);
+        return 0;
+    }
+    if (on_connection) return on_connection_method(s, info, event);
+    if (s->state != SESSION_OPEN) {
+        if (s->state < SESSION_OPEN)
+            session_fail(s, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, info->id, "%s before connection.open-ok", info->name);
+        return 0;
+    }
+    return on_channel_method(s, frame, info, event);
+}
+
+/* ---------------------------------------------------------------- content frames */
+
+/* The channel of a header or body frame; NULL: drop the frame, or the session has failed. */
+static struct session_channel *content_channel(struct session *s, uint16_t number) {
+    if (s->state > SESSION_OPEN) return NULL;
+    struct session_channel *ch = channel_find(s, number);
+    if (!ch || s->state < SESSION_OPEN)
+        session_fail(s, LAGO_EPROTOCOL, REPLY_CHANNEL_ERROR, 0, "content on channel %u, which is not open", number);
+    return ch && !channel_is_going(ch) ? ch : NULL;
+}
+
+static int on_step(struct session *s, struct session_channel *ch, enum content_step step, struct session_event *event) {
+    if (step != CONTENT_DONE) return 0;
+    content_event(s, ch, event);
+    return 1;
+}
+
+static int on_content_frame(struct session *s, const struct frame *frame, struct session_event *event) {
+    struct session_channel *ch = content_channel(s, frame->channel);
+    if (!ch) return 0;
+    if (frame->type == FRAME_BODY) return on_step(s, ch, content_frame(s, ch, frame), event);
+    enum content_step step = content_header(s, ch, frame);
+    if (step != CONTENT_BROKEN && ch->content.parsed.body_size > s->settings.message_size_max) return too_large(s, ch, event);
+    return on_step(s, ch, step, event);
+}
+
+static int on_frame(struct session *s, const struct frame *frame, struct session_event *event) {
+    s->counters.frames_received++;
+    if (s->settings.trace) trace_frame(s, 'S', frame);
+    switch (frame->type) {
+    case FRAME_METHOD: return on_method(s, frame, event);
+    case FRAME_HEADER:
+    case FRAME_BODY: return on_content_frame(s, frame, event);
+    default: break;
+    }
+    if (frame->channel != 0 || frame->size != 0) /* 4.2.7 */
+        session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, 0, "heartbeat with a payload or on channel %u", frame->channel);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- bytes */
+
+void session_input(struct session *s, uint8_t *data, size_t size, uint64_t now) {
+    s->now = now;
+    s->input = data;
+    s->input_size = size;
+    s->counters.bytes_received += size;
+    liveness_received(s);
+}
+
+bool session_has_input(const struct session *s) { return s->input != NULL; }
+
+void session_forget_input(struct session *s) {
+    s->input = NULL;
+    s->input_size = 0;
+}
+
+static void skip(struct session *s, size_t size) {
+    s->input += size;
+    s->input_size -= size;
+}
+
+/* The input is used up: what still points into it is copied, then it may go. */
+static void input_done(struct session *s) {
+    for (struct list *node; (node = list_first(&s->borrowing)) != NULL;)
+        if (content_save(s, LIST_ENTRY(node, struct session_channel, borrowing)) < 0) (void)out_of_memory(s);
+    s->input = NULL;
+    s->input_size = 0;
+    if (s->partial.size > 0 || s->partial.capacity <= STASH_KEPT) return;
+    mem_free(s->alloc, s->partial.data);
+    s->partial = (struct partial){ 0 };
+}
+
+static int bad_frame(struct session *s, enum frame_result result) {
+    const char *what = result == FRAME_BAD_TYPE    ? "unknown frame type"
+                       : result == FRAME_TOO_LARGE ? "frame larger than frame_max"
+                                                   : "frame without its end octet";
+    session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, 0, "%s", what);
+    s->garbled = true;
+    return 0;
+}
+
+static size_t frame_max_in(const struct session *s) { return s->tune.frame_max ? s->tune.frame_max : FRAME_MAX_BEFORE_TUNE; }
+
+/* A body frame that is only partly there: its bytes go to the message as they come. */
+static void stream_begin(struct session *s, uint16_t channel, size_t size) {
+    struct session_channel *ch = content_channel(s, channel);
+    s->counters.frames_received++;
+    if (s->settings.trace) trace_frame(s, 'S', &(struct frame){ .type = FRAME_BODY, .channel = channel, .size = size });
+    s->streaming = true;
+    s->streaming_channel = channel;
+    s->streaming_left = size;
+    s->streaming_skip = !ch || !content_accepts(s, ch, size);
+}
+
+/* @return 1: an event; 0: look further. */
+static int stream_step(struct session *s, struct session_event *event) {
+    struct session_channel *ch = channel_find(s, s->streaming_channel);
+    size_t size = s->streaming_left < s->input_size ? s->streaming_left : s->input_size;
+    s->streaming_skip = s->streaming_skip || !ch || channel_is_going(ch) || s->state > SESSION_OPEN;
+    if (size > 0) {
+        enum content_step step = s->streaming_skip ? CONTENT_MORE : content_piece(s, ch, s->input, size);
+        s->streaming_left -= size;
+        skip(s, size);
+        if (step == CONTENT_BROKEN) return 0;
+    }
+    if (s->streaming_left > 0 || s->input_size == 0) return 0;
+    s->streaming = false;
+    bool good = s->input[0] == FRAME_END;
+    skip(s, FRAME_END_SIZE);
+    if (!good) return bad_frame(s, FRAME_BAD_END);
+    if (s->streaming_skip || ch->content.received < ch->content.parsed.body_size) return 0;
+    content_event(s, ch, event);
+    return 1;
+}
+
+/* Put `size` more bytes of the input behind what is stashed. */
+static bool stash(struct session *s, size_t size) {
+    struct partial *partial = &s->partial;
+    if (partial->size + size > partial->capacity) {
+        uint8_t *data = mem_resize(s->alloc, partial->data, partial->size + size, 1);
+        if (!data) return false;
+        partial->data = data;
+        partial->capacity = partial->size + size;
+    }
+    memcpy(partial->data + partial->size, s->input, size);
+    partial->size += size;
+    skip(s, size);
+    return true;
+}
+
+/* Fill the stash up to `size` bytes, as far as the input goes. */
+static bool stash_up_to(struct session *s, size_t size) {
+    size_t missing = size > s->partial.size ? size - s->partial.size : 0;
+    return stash(s, missing < s->input_size ? missing : s->input_size);
+}
+
+/* A frame that began in an earlier read. Its views may point into the stash until the input is used up, as into the input. */
+static int stashed_step(struct session *s, struct session_event *event) {
+    struct frame frame;
+    size_t need = 0;
+    if (!stash_up_to(s, FRAME_HEADER_SIZE)) return out_of_memory(s);
+    enum frame_result result = frame_decode(s->partial.data, s->partial.size, frame_max_in(s), &frame, &need);
+    if (result == FRAME_INCOMPLETE && need > 0 && s->partial.data[0] == FRAME_BODY) {
+        s->partial.size = 0;
+        stream_begin(s, (uint16_t)(s->partial.data[1] << 8 | s->partial.data[2]), need - FRAME_OVERHEAD);
+        return 0;
+    }
+    if (result == FRAME_INCOMPLETE && need > 0) {
+        if (!stash_up_to(s, need)) return out_of_memory(s);
+        result = frame_decode(s->partial.data, s->partial.size, frame_max_in(s), &frame, &need);
+    }
+    if (result == FRAME_INCOMPLETE) return 0;
+    s->partial.size = 0;
+    return result == FRAME_COMPLETE ? on_frame(s, &frame, event) : bad_frame(s, result);
+}
+
+static int input_step(struct session *s, struct session_event *event) {
+    struct frame frame;
+    size_t need = 0;
+    enum frame_result result = frame_decode(s->input, s->input_size, frame_max_in(s), &frame, &need);
+    if (result == FRAME_COMPLETE) {
+        skip(s, need);
+        return on_frame(s, &frame, event);
+    }
+    if (result != FRAME_INCOMPLETE) return bad_frame(s, result);
+    if (need > 0 && s->input[0] == FRAME_BODY) {
+        uint16_t channel = (uint16_t)(s->input[1] << 8 | s->input[2]);
+        skip(s, FRAME_HEADER_SIZE);
+        stream_begin(s, channel, need - FRAME_OVERHEAD);
+        return 0;
+    }
+    /* contents that point into an older stash are copied first: it is about to be overwritten */
+    uint8_t *rest = s->input;
+    size_t size = s->input_size;
+    input_done(s);
+    s->input = rest;
+    s->input_size = size;
+    return stash(s, size) ? 0 : out_of_memory(s);
+}
+
+/* A peer's first bytes that are no frame: wait for eight of them, then say what it is. */
+static bool greeting_step(struct session *s) {
+    const uint8_t *first = s->partial.size ? s->partial.data : s->input;
+    if (s->state != SESSION_WAIT_START || !greeting_is_foreign(first, 1)) return false;
+    lago_reason_t reason;
+    if (!stash_up_to(s, PROTOCOL_HEADER_SIZE)) {
+        (void)out_of_memory(s);
+    } else if (s->partial.size >= PROTOCOL_HEADER_SIZE) {
+        greeting_explain(&reason, s->partial.data, s->partial.size);
+        session_abandon(s, &reason);
+    }
+    return true;
+}
+
+static int step(struct session *s, struct session_event *event) {
+    if (s->garbled) {
+        skip(s, s->input_size);
+        return 0;
+    }
+    if (greeting_step(s)) return 0;
+    if (s->streaming) return stream_step(s, event);
+    return s->partial.size > 0 ? stashed_step(s, event) : input_step(s, event);
+}
+
+/* The content that was handed out last is done with. */
+static void delivered_done(struct session *s) {
+    struct session_channel *ch = s->delivered;
+    if (!ch) return;
+    s->delivered = NULL;
+    content_reset(s, &ch->content);
+    list_remove(&ch->borrowing);
+}
+
+int session_next_event(struct session *s, struct session_event *event) {
+    delivered_done(s);
+    while (s->input_size > 0 && s->state != SESSION_ENDED)
+        if (step(s, event)) return 1;
+    if (s->input) input_done(s);
+    if (s->state != SESSION_ENDED || s->ended_told) return 0;
+    s->ended_told = true;
+    *event = (struct session_event){ .type = SESSION_EVENT_ENDED, .reason = &s->reason };
+    return 1;
+}

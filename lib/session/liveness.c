@@ -1,0 +1,92 @@
+/*
+ * Who is alive: heartbeats both ways (4.2.7), the silent peer, the peer that takes nothing, and lingering at the end. Two
+ * facts are kept, when bytes last came and when bytes last left; deadlines follow from them.
+ */
+#include "deadline.h"
+#include "internal.h"
+#include "reason.h"
+
+/* A peer beats every half interval (RabbitMQ); one whole interval and 5 % for the network is death: promised is 1.1. */
+#define SILENCE_PERCENT 105u
+
+/* A late loop: how soon to look again whether the bytes that waited have been read. */
+#define REPRIEVE_MS 10u
+
+static uint64_t interval_ms(const struct session *s) { return (uint64_t)s->tune.heartbeat_s * 1000u; }
+
+/* Counting starts with open-ok: before that stack_timeout rules, and a handshake is never silent for long. */
+void liveness_start(struct session *s) { s->last_received = s->last_written = s->last_progress = s->now; }
+
+void liveness_received(struct session *s) {
+    s->last_received = s->now;
+    s->reprieve = 0;
+}
+
+/* The queue was empty until now: a stall is counted from here. */
+void liveness_queued(struct session *s) {
+    if (s->out.size == 0) s->last_progress = s->now;
+}
+
+void liveness_linger(struct session *s, uint64_t delay_ms) { s->linger = deadline_after(s->now, delay_ms); }
+
+static uint64_t silence_deadline(const struct session *s) {
+    if (!interval_ms(s) || !s->reading || s->state != SESSION_OPEN) return DEADLINE_NEVER;
+    uint64_t due = deadline_after(s->last_received, interval_ms(s) * SILENCE_PERCENT / 100u);
+    return s->reprieve > due ? s->reprieve : due;
+}
+
+static uint64_t beat_deadline(const struct session *s) {
+    bool beating = interval_ms(s) && s->state == SESSION_OPEN && s->out.size == 0;
+    return beating ? deadline_after(s->last_written, interval_ms(s) / 2) : DEADLINE_NEVER;
+}
+
+/* A blocked connection is not read by the broker (RabbitMQ), so a full queue proves nothing then. */
+static uint64_t stall_deadline(const struct session *s) {
+    uint64_t timeout = s->settings.write_timeout_ms;
+    if (timeout == LAGO_NO_TIMEOUT || s->blocked || s->out.size == 0 || s->state != SESSION_OPEN) return DEADLINE_NEVER;
+    if (timeout == 0) timeout = 2 * interval_ms(s);
+    return timeout ? deadline_after(s->last_progress, timeout) : DEADLINE_NEVER;
+}
+
+uint64_t session_deadline(const struct session *s) {
+    if (s->state == SESSION_ENDED) return DEADLINE_NEVER;
+    uint64_t first = deadline_min(deadline_min(s->linger, s->held_retry), silence_deadline(s));
+    return deadline_min(first, deadline_min(beat_deadline(s), stall_deadline(s)));
+}
+
+bool session_is_overdue(const struct session *s, uint64_t now) { return now >= silence_deadline(s); }
+
+static void condemn(struct session *s, int code, uint64_t since) {
+    lago_reason_t reason;
+    reason_init(&reason, code, LAGO_BY_NETWORK);
+    if (code == LAGO_EHEARTBEAT)
+        reason_detail(&reason, "no heartbeat from the broker: nothing came for %.1f s, the agreed interval is %u s",
+                      (double)(s->now - since) / 1000.0, (unsigned)s->tune.heartbeat_s);
+    else
+        reason_detail(&reason, "the broker took no bytes for %.1f s with %zu waiting", (double)(s->now - since) / 1000.0,
+                      s->out.size);
+    session_abandon(s, &reason);
+}
+
+void session_tick(struct session *s, uint64_t now, bool unread) {
+    s->now = now;
+    if (s->state == SESSION_ENDED) return;
+    if (now >= s->held_retry) output_release_held(s);
+    if (now >= s->linger)
+        session_set_state(s, SESSION_ENDED);
+    else if (now >= silence_deadline(s) && unread)
+        s->reprieve = deadline_after(now, REPRIEVE_MS);
+    else if (now >= silence_deadline(s))
+        condemn(s, LAGO_EHEARTBEAT, s->last_received);
+    else if (now >= stall_deadline(s))
+        condemn(s, LAGO_ESTALLED, s->last_progress);
+    else if (now >= beat_deadline(s) && output_heartbeat(s) < 0)
+        s->last_written = now; /* no memory for 8 bytes: try again half an interval later */
+}
+
+void session_reading(struct session *s, bool reading, uint64_t now) {
+    if (reading == s->reading) return;
+    s->now = now;
+    s->reading = reading;
+    if (reading) s->last_received = now; /* what the peer did meanwhile nobody saw: it starts afresh */
+}

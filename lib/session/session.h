@@ -1,0 +1,251 @@
+/*
+ * One AMQP conversation over one link: protocol header to close-ok. Bytes and time come in, events are pulled out, bytes wait
+ * in a queue to be written. It knows frames, states of connection and channels, contents, heartbeats; it does not know
+ * consumers, completions, confirms, addresses or sockets, and calls nobody back but the trace.
+ *
+ * Input is borrowed: what an event points to is valid until the next session_next_event, and the input itself until
+ * session_has_input is false. While an event is out the parser is off the stack, so anything may be called.
+ */
+#ifndef LAGO_SESSION_SESSION_H
+#define LAGO_SESSION_SESSION_H
+
+#include "chunks.h"
+#include "idmap.h"
+#include "list.h"
+#include "method.h"
+#include "properties.h"
+#include <lago/connection.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Told each frame in words, 'C' for ours and 'S' for the server's; credentials are masked. */
+typedef void (*session_trace_fn)(void *data, char direction, const char *line);
+
+struct session_settings {
+    uint16_t channel_max;      /* the limit until tuning says less */
+    uint64_t message_size_max; /* a larger message ends its channel with 311 */
+    uint32_t write_timeout_ms; /* 0: 2 x heartbeat; LAGO_NO_TIMEOUT: none */
+    session_trace_fn trace;    /* NULL: none */
+    void *trace_data;
+};
+
+/* Ordered: what is below OPEN is still coming up, what is above is going down. */
+enum session_state {
+    SESSION_IDLE,       /* no link yet: what is sent on channels is held */
+    SESSION_WAIT_START, /* protocol header sent */
+    SESSION_STARTING,   /* connection.start is out as an event: session_start_ok is expected */
+    SESSION_WAIT_TUNE,  /* start-ok sent: secure or tune is next */
+    SESSION_SECURING,   /* connection.secure is out: session_secure_ok is expected */
+    SESSION_TUNING,     /* connection.tune is out: session_tune_ok is expected */
+    SESSION_WAIT_OPEN,  /* tune-ok and open sent */
+    SESSION_OPEN,
+    SESSION_CLOSING, /* we sent connection.close and wait for close-ok */
+    SESSION_FAILED,  /* the peer broke the protocol: close sent; its close-ok, or the linger deadline, ends it */
+    SESSION_LEAVING, /* the peer sent close: close-ok is being written */
+    SESSION_ENDED    /* nothing goes in or out any more; `reason` says why */
+};
+
+enum session_event_type {
+    SESSION_EVENT_START,   /* args: connection.start; answer with session_start_ok or session_abandon */
+    SESSION_EVENT_SECURE,  /* args: connection.secure; answer with session_secure_ok */
+    SESSION_EVENT_TUNE,    /* args: connection.tune; answer with session_tune_ok */
+    SESSION_EVENT_OPEN,    /* connection.open-ok; drop the channels beyond channel_max, then session_release_held */
+    SESSION_EVENT_BLOCKED, /* args: connection.blocked */
+    SESSION_EVENT_UNBLOCKED,
+    SESSION_EVENT_CHANNEL_OPEN,     /* channel.open-ok */
+    SESSION_EVENT_CHANNEL_CLOSE,    /* the channel is gone: by the broker (args: channel.close), or by us (reason is set: 311) */
+    SESSION_EVENT_CHANNEL_CLOSE_OK, /* the close that we asked for is done; the number is free */
+    SESSION_EVENT_METHOD,           /* any other method, with its args; channel 0 for update-secret-ok */
+    SESSION_EVENT_CONTENT,          /* basic.deliver, basic.return or basic.get-ok with properties and body */
+    SESSION_EVENT_ENDED             /* SESSION_ENDED was reached; the last event */
+};
+
+struct session_event {
+    enum session_event_type type;
+    uint16_t channel;
+    void *owner;             /* session_channel_own's; NULL if nobody owns the channel */
+    uint64_t publishes_sent; /* CHANNEL_CLOSE, CHANNEL_CLOSE_OK: session_publishes_sent when it ended */
+    const struct method_info *info;
+    union method_args *args;
+    const lago_reason_t *reason;         /* CHANNEL_CLOSE by us, ENDED */
+    const lago_properties_t *properties; /* CONTENT */
+    lago_bytes_t body;                   /* CONTENT; NUL behind its last byte */
+    struct block *body_block;            /* CONTENT: the counted bytes that hold the body, or NULL: it lies in the input */
+};
+
+struct session_counters {
+    uint64_t bytes_received, frames_sent, frames_received;
+};
+
+/* Where in the stream a publish begins that is not written yet. */
+struct session_mark {
+    uint64_t offset;
+    uint16_t channel;
+};
+
+struct session {
+    const lago_allocator_t *alloc;
+    struct session_settings settings;
+    enum session_state state;
+    uint64_t now;         /* set at the doors, read everywhere */
+    lago_reason_t reason; /* set when it fails or ends */
+    bool ended_told;
+    bool opened; /* this link got as far as OPEN; before that, what an attempt does not carry is held for the next */
+    bool blocked;
+    lago_tune_t tune; /* zero before session_tune_ok */
+    struct session_counters counters;
+
+    /* way out (output.c) */
+    struct chunk_queue out;
+    struct list held; /* struct held, in the order of the calls: waits for open-ok, or for the end of a block */
+    size_t held_size;
+    uint64_t held_retry;        /* when to try again to release it, because there was no memory */
+    struct session_mark *marks; /* ring, in the order of the stream */
+    size_t mark_capacity, mark_head, mark_count;
+
+    /* way in (input.c, content.c) */
+    uint8_t *input;
+    size_t input_size;
+    struct partial {
+        uint8_t *data;
+        size_t size, capacity;
+    } partial;           /* a frame that began in an earlier input */
+    bool garbled;        /* a frame was malformed: where the next one begins, nobody knows; all else is dropped */
+    bool streaming;      /* in the middle of a body frame */
+    bool streaming_skip; /* whose bytes are dropped */
+    uint16_t streaming_channel;
+    size_t streaming_left;             /* payload bytes of it still to come; then its end octet */
+    struct list borrowing;             /* channels whose content points into the input */
+    struct session_channel *delivered; /* the channel of the content event that is out */
+    union method_args args;
+
+    struct idmap channels; /* struct session_channel */
+
+    /* liveness (liveness.c) */
+    uint64_t last_received, last_written, last_progress, linger;
+    bool reading;      /* false: the application lags, so silence proves nothing */
+    uint64_t reprieve; /* the peer was overdue, but its bytes wait unread in the kernel: ask again then */
+};
+
+/* ---------------------------------------------------------------- life */
+
+void session_init(struct session *s, const lago_allocator_t *alloc, const struct session_settings *settings, uint64_t now);
+
+/* Forget everything; lent bodies are released. */
+void session_deinit(struct session *s);
+
+/*
+ * A new link: the protocol header goes into the queue. Channels and what they hold stay, so this also follows an attempt that
+ * ended before it was open. 0 or LAGO_ENOMEM.
+ */
+int session_start(struct session *s, uint64_t now);
+
+/*
+ * An attempt failed before it was open: forget the link, keep channels and what they hold for the next one. What is sent
+ * meanwhile is held; no ENDED event comes of it.
+ */
+void session_rest(struct session *s);
+
+/* connection.start-ok. @return 0, an encoding error, or LAGO_ECLOSED when it is not the turn of this answer (any more). */
+int session_start_ok(struct session *s, const struct connection_start_ok *args);
+int session_secure_ok(struct session *s, lago_bytes_t response);
+
+/* connection.tune-ok and connection.open; channels beyond tune->channel_max are for the caller to end. */
+int session_tune_ok(struct session *s, const lago_tune_t *tune, const char *virtual_host);
+
+/* connection.close: 0, or LAGO_ECLOSED outside OPEN. Contents that are under way in are dropped. */
+int session_close(struct session *s, uint16_t reply_code, const char *reply_text);
+
+/* The peer broke a rule: tell it so by connection.close, linger for its answer, end with `code`. */
+void session_fail(struct session *s, int code, uint16_t reply_code, uint32_t method, const char *detail, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* End here and now, without a word. Does nothing if it has ended. */
+void session_abandon(struct session *s, const lago_reason_t *reason);
+
+/* The link is gone (UV code); `greeting` bytes that came and were no AMQP are explained. */
+void session_lost(struct session *s, int status, uint64_t now);
+
+/* Where in the connection's life a state is. */
+lago_phase_t session_phase(enum session_state state);
+
+/* ---------------------------------------------------------------- way in */
+
+void session_input(struct session *s, uint8_t *data, size_t size, uint64_t now);
+
+/* The next event: 1, or 0 when there is none until more input or time comes. */
+int session_next_event(struct session *s, struct session_event *event);
+
+/* Whether input that was handed over is still in use. */
+bool session_has_input(const struct session *s);
+
+/* Drop the input unread: the conversation is over. An event that is out stays valid until its callback returns. */
+void session_forget_input(struct session *s);
+
+/* The link is gone for good: what was not written never will be. Lent bodies go back; session_publishes_sent stays as it is. */
+void session_forget_output(struct session *s);
+
+/* ---------------------------------------------------------------- way out */
+
+/* A method on a channel (0: the connection). @return 0 or LAGO_ETOOBIG, LAGO_ETOOLONG, table errors, LAGO_ENOMEM. */
+int session_send(struct session *s, uint16_t channel, uint32_t method, const void *args);
+
+/* A message's body: bytes to copy, or a block to reference. */
+struct session_body {
+    lago_bytes_t bytes;
+    struct block *block; /* NULL: copy */
+};
+
+/* basic.publish with its content, all or nothing. */
+int session_publish(struct session *s, uint16_t channel, const struct basic_publish *args, const lago_properties_t *properties,
+                    const struct session_body *body);
+
+/* Write what was held until the connection was open. */
+void session_release_held(struct session *s);
+
+/* Of the publishes on this channel: how many have at least one byte on the way to the peer. */
+uint64_t session_publishes_sent(const struct session *s, uint16_t channel);
+
+/* Everything that waits, held publishes included. */
+static inline size_t session_output_size(const struct session *s) { return s->out.size + s->held_size; }
+
+/* `size` bytes of `out` were written. */
+void session_written(struct session *s, size_t size, uint64_t now);
+
+/* ---------------------------------------------------------------- channels */
+
+/* Open the lowest free number; events carry `owner`. @return the number, LAGO_ENOCHANNEL or LAGO_ENOMEM. */
+int session_channel_open(struct session *s, void *owner);
+
+/* Who owns a channel; NULL for a number that is not in use. And set it: NULL, when the owner goes before the channel does. */
+void *session_channel_owner(const struct session *s, uint16_t channel);
+void session_channel_own(struct session *s, uint16_t channel, void *owner);
+
+/* The next number in use above `channel` (start with 0), or 0. */
+uint16_t session_channel_next(const struct session *s, uint16_t channel);
+
+/* channel.close, behind all that was accepted. 0, LAGO_ECLOSED if it is not open or opening, or an encoding error. */
+int session_channel_close(struct session *s, uint16_t channel, uint16_t reply_code, const char *reply_text);
+
+/*
+ * Its owner waits no longer: what it holds is dropped, channel.close is sent unless it was. @return how many of its publishes
+ * may still arrive; the others never will.
+ */
+uint64_t session_channel_give_up(struct session *s, uint16_t channel, uint16_t reply_code, const char *reply_text);
+
+/* Forget a channel that cannot exist after tuning: its number is free, what it held is dropped. */
+void session_channel_drop(struct session *s, uint16_t channel);
+
+/* ---------------------------------------------------------------- time */
+
+/* When session_tick wants to be called. */
+uint64_t session_deadline(const struct session *s);
+
+/* Whether a tick at `now` would condemn the peer as silent; then find out whether bytes of it wait unread, and tell tick. */
+bool session_is_overdue(const struct session *s, uint64_t now);
+void session_tick(struct session *s, uint64_t now, bool unread);
+
+/* Whether the application takes input; while it does not, the peer's silence is not held against it. */
+void session_reading(struct session *s, bool reading, uint64_t now);
+
+#endif

@@ -1,0 +1,372 @@
+/* Heartbeats, silence, stalls and lingering, in virtual time (4.2.7; contracts 14 to 16). */
+#include "peer.h"
+
+static void open_with(struct peer *p, uint16_t heartbeat_s, uint32_t write_timeout_ms) {
+    peer_init(p);
+    p->tune.heartbeat_s = heartbeat_s;
+    p->session.settings.write_timeout_ms = write_timeout_ms;
+    peer_bring(p, SESSION_OPEN);
+}
+
+static void say_heartbeat(struct peer *p) {
+    struct bytes b = { 0 };
+    bytes_frame(&b, FRAME_HEARTBEAT, 0, NULL, 0);
+    peer_say(p, &b);
+}
+
+/* Let `ms` pass in steps of 1 while the peer beats often enough and all output is written. */
+static void pass_alive(struct peer *p, uint64_t ms) {
+    for (uint64_t i = 0; i < ms; i++) {
+        peer_pass(p, 1);
+        if (i % 100 == 0) say_heartbeat(p);
+        peer_write_all(p);
+    }
+}
+
+/* ---------------------------------------------------------------- our heartbeats */
+
+static void idle_sessions_beat_twice_an_interval(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 10, 0);
+    assert_true(session_deadline(&p.session) == p.now + 5000);
+    pass_alive(&p, 4999);
+    assert_string_equal(peer_frames(&p), "");
+    pass_alive(&p, 1);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n");
+    pass_alive(&p, 10000);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n0 heartbeat\n");
+    peer_deinit(&p);
+}
+
+/* 4.2.7: any byte is as good as a heartbeat. */
+static void busy_sessions_do_not_beat(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 2, 0);
+    for (int i = 0; i < 30; i++) {
+        pass_alive(&p, 900);
+        assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_ACK, &(struct basic_ack){ .delivery_tag = 1 }), 0);
+        assert_string_equal(peer_frames(&p), "1 basic.ack delivery_tag=1\n");
+    }
+    pass_alive(&p, 999);
+    assert_string_equal(peer_frames(&p), "");
+    pass_alive(&p, 1);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n");
+    peer_deinit(&p);
+}
+
+/* Output that waits will be the sign of life; a second heartbeat behind it says nothing. */
+static void waiting_output_replaces_heartbeats(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 10, LAGO_NO_TIMEOUT);
+    for (int i = 0; i < 30; i++) {
+        peer_pass(&p, 1000);
+        say_heartbeat(&p);
+    }
+    assert_int_equal(p.session.out.size, FRAME_OVERHEAD);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n");
+    peer_deinit(&p);
+}
+
+static void heartbeats_go_on_while_blocked(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 2, 0);
+    peer_say_method(&p, 0, METHOD_CONNECTION_BLOCKED, NULL);
+    assert_int_equal(peer_publish(&p, 1, 5), 0);
+    pass_alive(&p, 2000);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n0 heartbeat\n");
+    peer_deinit(&p);
+}
+
+static void heartbeats_without_memory_are_tried_later(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 2, 0);
+    fail_alloc_at(&p.memory, 1, true);
+    peer_pass(&p, 1000);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    assert_true(session_deadline(&p.session) > p.now);
+    fail_alloc_at(&p.memory, 0, false);
+    say_heartbeat(&p);
+    peer_pass(&p, 1000);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n");
+    peer_deinit(&p);
+}
+
+/* ---------------------------------------------------------------- the peer's silence */
+
+static void silence_of_one_interval_is_death(void **state) {
+    (void)state;
+    static const uint16_t intervals[] = { 1, 2, 10, 60, 580, 65535 };
+    for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++) {
+        struct peer p = { 0 };
+        uint64_t interval = intervals[i] * UINT64_C(1000);
+        open_with(&p, intervals[i], LAGO_NO_TIMEOUT);
+        peer_pass(&p, 700);
+        say_heartbeat(&p);
+        uint64_t last = p.now;
+        peer_pass(&p, interval * 105 / 100 - 1);
+        assert_string_equal(peer_events(&p), "");
+        assert_false(session_is_overdue(&p.session, p.now));
+        p.now++;
+        assert_true(session_is_overdue(&p.session, p.now));
+        assert_true(session_deadline(&p.session) <= p.now);
+        session_tick(&p.session, p.now, false);
+        peer_pull(&p);
+        assert_string_equal(peer_events(&p), "ended LAGO_EHEARTBEAT\n");
+        assert_true(p.now - last < interval * 11 / 10);
+        assert_int_equal(p.session.reason.origin, LAGO_BY_NETWORK);
+        assert_int_equal(p.session.reason.phase, LAGO_PHASE_RUNNING);
+        assert_true(session_deadline(&p.session) == UINT64_MAX);
+        peer_deinit(&p);
+    }
+}
+
+static void every_byte_is_a_sign_of_life(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    open_with(&p, 1, LAGO_NO_TIMEOUT);
+    bytes_deliver(&b, 1, 1, 3, 4096);
+    for (size_t at = 0; at < b.size; at++) {
+        peer_pass(&p, 1000);
+        peer_write_all(&p);
+        peer_feed(&p, b.data + at, 1);
+    }
+    assert_non_null(strstr(peer_events(&p), "body=3\n"));
+    bytes_free(&b);
+    peer_deinit(&p);
+}
+
+/* Bytes that nobody has read yet prove that the peer lives: a late loop looks again soon, and forgives once they came. */
+static void unread_bytes_are_a_reprieve(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 10, LAGO_NO_TIMEOUT);
+    p.now += 60000;
+    assert_true(session_is_overdue(&p.session, p.now));
+    session_tick(&p.session, p.now, true);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    assert_false(session_is_overdue(&p.session, p.now));
+    session_tick(&p.session, p.now, true);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n"); /* ours was late as well */
+    uint64_t again = session_deadline(&p.session);
+    assert_true(again > p.now && again <= p.now + 100);
+    p.now = again;
+    say_heartbeat(&p);
+    session_tick(&p.session, p.now, false);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_pass(&p, 10500);
+    assert_string_equal(peer_events(&p), "ended LAGO_EHEARTBEAT\n");
+    peer_deinit(&p);
+}
+
+static void reprieve_ends_when_nothing_was_there(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 10, LAGO_NO_TIMEOUT);
+    p.now += 10500;
+    session_tick(&p.session, p.now, true);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_pass(&p, 100);
+    assert_string_equal(peer_events(&p), "ended LAGO_EHEARTBEAT\n");
+    peer_deinit(&p);
+}
+
+static void who_does_not_read_does_not_judge(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 2, LAGO_NO_TIMEOUT);
+    peer_pass(&p, 1500);
+    session_reading(&p.session, false, p.now);
+    for (int i = 0; i < 1000; i++) {
+        peer_pass(&p, 100);
+        peer_write_all(&p);
+    }
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    session_reading(&p.session, false, p.now);
+    session_reading(&p.session, true, p.now);
+    peer_pass(&p, 2099);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_EHEARTBEAT\n");
+    peer_deinit(&p);
+}
+
+static void without_heartbeats_nobody_is_judged(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, 0);
+    assert_int_equal(peer_publish(&p, 1, 100), 0);
+    assert_true(session_deadline(&p.session) == UINT64_MAX);
+    peer_pass(&p, UINT64_C(1000) * 3600 * 24 * 365);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_deinit(&p);
+}
+
+/* Before the connection is open stack_timeout rules, which is the client's. */
+static void nobody_is_judged_before_open(void **state) {
+    (void)state;
+    for (enum session_state at = SESSION_IDLE; at < SESSION_OPEN; at++) {
+        struct peer p = { 0 };
+        peer_init(&p);
+        p.tune.heartbeat_s = 1;
+        peer_bring(&p, at);
+        assert_true(session_deadline(&p.session) == UINT64_MAX);
+        peer_pass(&p, 100000);
+        assert_int_equal(p.session.state, at);
+        assert_string_equal(peer_events(&p), "");
+        peer_deinit(&p);
+    }
+}
+
+/* ---------------------------------------------------------------- the peer that takes nothing */
+
+static void stall_is_two_heartbeats_by_default(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 10, 0);
+    peer_pass(&p, 3000);
+    assert_int_equal(peer_publish(&p, 1, 5000), 0);
+    for (int i = 0; i < 19; i++) {
+        peer_pass(&p, 1000);
+        say_heartbeat(&p); /* it talks, but does not take */
+    }
+    peer_pass(&p, 999);
+    assert_string_equal(peer_events(&p), "");
+    peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    peer_deinit(&p);
+}
+
+static void any_progress_starts_the_stall_afresh(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, 3000);
+    assert_int_equal(peer_publish(&p, 1, 50), 0);
+    while (p.session.out.size > 1) {
+        peer_pass(&p, 2999);
+        assert_int_equal(p.session.state, SESSION_OPEN);
+        peer_write(&p, 1);
+    }
+    peer_pass(&p, 3000);
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    peer_deinit(&p);
+}
+
+static void an_empty_queue_is_no_stall(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, 3000);
+    peer_pass(&p, 100000);
+    assert_int_equal(peer_publish(&p, 1, 50), 0);
+    peer_pass(&p, 2999);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_write_all(&p);
+    peer_pass(&p, 100000);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_deinit(&p);
+}
+
+/* RabbitMQ does not read a connection that it has blocked; the stall counts again from the unblock. */
+static void stalls_rest_while_blocked(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, 3000);
+    assert_int_equal(peer_publish(&p, 1, 5000), 0);
+    peer_pass(&p, 2000);
+    peer_say_method(&p, 0, METHOD_CONNECTION_BLOCKED, NULL);
+    peer_pass(&p, 1000000);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_say_method(&p, 0, METHOD_CONNECTION_UNBLOCKED, NULL);
+    (void)peer_events(&p);
+    peer_pass(&p, 2999);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    peer_deinit(&p);
+}
+
+static void write_timeout_can_be_off(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, LAGO_NO_TIMEOUT);
+    assert_int_equal(peer_publish(&p, 1, 5000), 0);
+    peer_pass(&p, UINT64_C(1000) * 3600 * 24);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_deinit(&p);
+}
+
+/* ---------------------------------------------------------------- lingering */
+
+/* A peer that broke the protocol may answer our close, but not for long, and beating does not make it longer. */
+static void failed_sessions_linger_for_a_second(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 1, 0);
+    say_heartbeat(&p);
+    peer_say_method(&p, 0, METHOD_CONNECTION_TUNE, NULL);
+    uint64_t due = session_deadline(&p.session);
+    assert_true(due > p.now && due <= p.now + 1000);
+    peer_pass(&p, due - p.now - 1);
+    say_heartbeat(&p);
+    assert_string_equal(peer_events(&p), "");
+    peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_EPROTOCOL 503\n");
+    peer_deinit(&p);
+}
+
+static void close_ok_that_nobody_takes_is_given_up(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_init(&p);
+    peer_bring(&p, SESSION_LEAVING);
+    peer_pass(&p, 999);
+    assert_string_equal(peer_events(&p), "");
+    peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_ECONNECTION\n");
+    peer_deinit(&p);
+}
+
+/* Times near the end of the clock do not wrap. */
+static void late_clocks_saturate(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 60, 0);
+    p.now = UINT64_MAX - 1000;
+    say_heartbeat(&p);
+    assert_int_equal(peer_publish(&p, 1, 5), 0);
+    peer_write_all(&p);
+    assert_true(session_deadline(&p.session) == UINT64_MAX);
+    assert_false(session_is_overdue(&p.session, p.now));
+    peer_deinit(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(idle_sessions_beat_twice_an_interval),
+        cmocka_unit_test(busy_sessions_do_not_beat),
+        cmocka_unit_test(waiting_output_replaces_heartbeats),
+        cmocka_unit_test(heartbeats_go_on_while_blocked),
+        cmocka_unit_test(heartbeats_without_memory_are_tried_later),
+        cmocka_unit_test(silence_of_one_interval_is_death),
+        cmocka_unit_test(every_byte_is_a_sign_of_life),
+        cmocka_unit_test(unread_bytes_are_a_reprieve),
+        cmocka_unit_test(reprieve_ends_when_nothing_was_there),
+        cmocka_unit_test(who_does_not_read_does_not_judge),
+        cmocka_unit_test(without_heartbeats_nobody_is_judged),
+        cmocka_unit_test(nobody_is_judged_before_open),
+        cmocka_unit_test(stall_is_two_heartbeats_by_default),
+        cmocka_unit_test(any_progress_starts_the_stall_afresh),
+        cmocka_unit_test(an_empty_queue_is_no_stall),
+        cmocka_unit_test(stalls_rest_while_blocked),
+        cmocka_unit_test(write_timeout_can_be_off),
+        cmocka_unit_test(failed_sessions_linger_for_a_second),
+        cmocka_unit_test(close_ok_that_nobody_takes_is_given_up),
+        cmocka_unit_test(late_clocks_saturate),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
