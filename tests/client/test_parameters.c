@@ -1,0 +1,273 @@
+/* The checked copy that a connection lives on: defaults, sentinels, limits, ownership, and a password that does not linger. */
+#include "alloc.h"
+#include "fail_alloc.h"
+#include "parameters.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct parameters *copied(const lago_parameters_t *from) {
+    struct parameters *p = NULL;
+    lago_reason_t reason;
+    int rc = parameters_copy(&mem_default, from, &p, &reason);
+    if (rc < 0) fail_msg("%s", reason.detail);
+    return p;
+}
+
+static void assert_refused(const lago_parameters_t *from, int code, const char *detail) {
+    struct parameters *p = (struct parameters *)1;
+    lago_reason_t reason;
+    assert_int_equal(parameters_copy(&mem_default, from, &p, &reason), code);
+    assert_null(p);
+    assert_int_equal(reason.code, code);
+    assert_int_equal(reason.phase, LAGO_PHASE_NONE);
+    assert_int_equal(reason.origin, LAGO_BY_CLIENT);
+    if (strncmp(reason.detail, detail, strlen(detail)) != 0) fail_msg("'%s' instead of '%s'", reason.detail, detail);
+}
+
+static void fills_in_the_defaults_of_pika(void **state) {
+    (void)state;
+    struct parameters *p = copied(NULL);
+    const lago_parameters_t *v = &p->values;
+    assert_string_equal(v->host, "localhost");
+    assert_int_equal(v->port, 5672);
+    assert_string_equal(v->virtual_host, "/");
+    assert_string_equal(v->credentials.username, "guest");
+    assert_string_equal(v->credentials.password, "guest");
+    assert_int_equal(v->credentials.mechanisms, LAGO_MECHANISM_PLAIN | LAGO_MECHANISM_AMQPLAIN);
+    assert_int_equal(v->channel_max, 65535);
+    assert_int_equal(v->frame_max, 131072);
+    assert_int_equal(v->heartbeat_s, 0);
+    assert_int_equal(v->connection_attempts, 1);
+    assert_int_equal(v->retry_delay_ms, 2000);
+    assert_int_equal(v->socket_timeout_ms, 10000);
+    assert_int_equal(v->stack_timeout_ms, 15000);
+    assert_string_equal(v->locale, "en_US");
+    assert_null(v->connection_name);
+    assert_int_equal(v->client_properties.size, 0);
+    parameters_free(p);
+}
+
+static void fills_in_the_defaults_beyond_pika(void **state) {
+    (void)state;
+    struct parameters *p = copied(NULL);
+    const lago_parameters_t *v = &p->values;
+    assert_true(v->connect_deadline_ms == LAGO_NO_TIMEOUT);
+    assert_true(v->blocked_connection_timeout_ms == LAGO_NO_TIMEOUT);
+    assert_true(v->operation_timeout_ms == LAGO_NO_TIMEOUT);
+    assert_int_equal(v->write_timeout_ms, 0); /* 2 x the heartbeat that will be agreed */
+    assert_int_equal(v->close_timeout_ms, 10000);
+    assert_true(v->message_size_max == 134217728);
+    assert_int_equal(v->high_water, 4194304);
+    assert_int_equal(v->low_water, 1048576);
+    parameters_free(p);
+}
+
+static void keeps_what_is_given(void **state) {
+    (void)state;
+    lago_parameters_t from = {
+        .host = "mq",
+        .port = 1,
+        .credentials = { .username = "u" },
+        .heartbeat_s = LAGO_HEARTBEAT_OFF,
+        .retry_delay_ms = LAGO_NO_DELAY,
+        .socket_timeout_ms = LAGO_NO_TIMEOUT,
+        .write_timeout_ms = LAGO_NO_TIMEOUT,
+        .frame_max = 4096,
+        .high_water = 8,
+        .connection_name = "shop",
+    };
+    struct parameters *p = copied(&from);
+    assert_string_equal(p->values.host, "mq");
+    assert_ptr_not_equal(p->values.host, from.host);
+    assert_string_equal(p->values.credentials.password, ""); /* guest's password is only for guest */
+    assert_int_equal(p->values.heartbeat_s, LAGO_HEARTBEAT_OFF);
+    assert_int_equal(p->values.retry_delay_ms, 0);
+    assert_true(p->values.socket_timeout_ms == LAGO_NO_TIMEOUT);
+    assert_true(p->values.write_timeout_ms == LAGO_NO_TIMEOUT);
+    assert_int_equal(p->values.frame_max, 4096);
+    assert_int_equal(p->values.low_water, 2);
+    assert_string_equal(p->values.connection_name, "shop");
+    parameters_free(p);
+}
+
+static void names_the_parameter_that_is_wrong(void **state) {
+    (void)state;
+    assert_refused(&(lago_parameters_t){ .frame_max = 1 }, LAGO_EPARAMETER, "frame_max");
+    assert_refused(&(lago_parameters_t){ .frame_max = 4095 }, LAGO_EPARAMETER, "frame_max");
+    assert_refused(&(lago_parameters_t){ .heartbeat_s = -2 }, LAGO_EPARAMETER, "heartbeat_s");
+    assert_refused(&(lago_parameters_t){ .heartbeat_s = 65536 }, LAGO_EPARAMETER, "heartbeat_s");
+    assert_refused(&(lago_parameters_t){ .credentials = { .mechanisms = 4 } }, LAGO_EPARAMETER, "credentials.mechanisms");
+    assert_refused(&(lago_parameters_t){ .credentials = { .username = "" } }, LAGO_EPARAMETER, "credentials.username");
+    assert_refused(&(lago_parameters_t){ .high_water = 1, .low_water = 2 }, LAGO_EPARAMETER, "low_water");
+    assert_refused(&(lago_parameters_t){ .low_water = 4194305 }, LAGO_EPARAMETER, "low_water");
+    assert_refused(&(lago_parameters_t){ .tcp_options = { .keepcnt = 128 } }, LAGO_EPARAMETER, "tcp_options: TCP_KEEPCNT");
+    for (size_t i = 0; i < 8; i++) {
+        lago_parameters_t from = { 0 };
+        from.reserved[i] = 1;
+        assert_refused(&from, LAGO_EINVAL, "reserved");
+    }
+}
+
+static void refuses_names_beyond_255_bytes(void **state) {
+    (void)state;
+    char name[257];
+    memset(name, 'n', sizeof name);
+    name[256] = '\0';
+    assert_refused(&(lago_parameters_t){ .virtual_host = name }, LAGO_ETOOLONG, "virtual_host");
+    assert_refused(&(lago_parameters_t){ .credentials = { .username = name } }, LAGO_ETOOLONG, "credentials.username");
+    assert_refused(&(lago_parameters_t){ .locale = name }, LAGO_ETOOLONG, "locale");
+    assert_refused(&(lago_parameters_t){ .connection_name = name }, LAGO_ETOOLONG, "connection_name");
+    name[255] = '\0';
+    lago_parameters_t from = {
+        .virtual_host = name, .credentials = { .username = name, .password = name }, .locale = name, .connection_name = name
+    };
+    parameters_free(copied(&from));
+}
+
+static void accepts_hosts(void **state) {
+    (void)state;
+    static const char *const good[] = {
+        "localhost",    "mq.example.com", "mq.example.com.",   "a_b-c",    "127.0.0.1",      "::1", "::",
+        "fe80::1%eth0", "::ffff:1.2.3.4", "m\xc3\xbcnchen.de", "3com.com", "1.2.3.4.example"
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        const char *problem = parameters_host_problem(good[i]);
+        if (problem) fail_msg("%s: %s", good[i], problem);
+    }
+}
+
+static void refuses_hosts(void **state) {
+    (void)state;
+    static const char *const bad[] = { "",           ".",          "a..b",  ".a",         "a b",       "a\n",      "a\x7f",
+                                       "a/b",        "u@h",        "[::1]", "h:5672",     "h:",        "::g",      "fe80::1%",
+                                       "fe80::1%a/", "0x7f.1",     "127.1", "2130706433", "1.2.3.256", "01.2.3.4", "1.2.3.4.5",
+                                       "1.2.3.4.",   "0x7f000001", "a%20b", "1234.1.1.1" };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (!parameters_host_problem(bad[i])) fail_msg("accepted: '%s'", bad[i]);
+        assert_refused(&(lago_parameters_t){ .host = bad[i] }, LAGO_EPARAMETER, "host: ");
+    }
+}
+
+static void bounds_hosts_and_labels(void **state) {
+    (void)state;
+    char host[260];
+    memset(host, 'a', sizeof host);
+    for (size_t i = 63; i < 253; i += 64) host[i] = '.';
+    host[253] = '\0';
+    assert_null(parameters_host_problem(host));
+    host[253] = 'a';
+    host[254] = '\0';
+    assert_non_null(parameters_host_problem(host));
+    memset(host, 'a', 64);
+    host[64] = '\0';
+    assert_non_null(parameters_host_problem(host));
+}
+
+static void encodes_client_properties(void **state) {
+    (void)state;
+    char text[64];
+    lago_parameters_t from = { .client_properties = LAGO_TABLE(LAGO_FIELD_STR("product", "x"), LAGO_FIELD_BOOL("b", true)) };
+    struct parameters *p = copied(&from), *again;
+    assert_null(p->values.client_properties.fields);
+    again = copied(&p->values); /* raw bytes, as a received table */
+    parameters_free(p);
+    lago_table_format(&again->values.client_properties, text, sizeof text);
+    assert_string_equal(text, "{product=\"x\", b=true}");
+    parameters_free(again);
+}
+
+static void refuses_tables_that_cannot_be_sent(void **state) {
+    (void)state;
+    char name[257];
+    memset(name, 'n', 256);
+    name[256] = '\0';
+    lago_parameters_t from = { .client_properties = { .size = 1 } };
+    assert_refused(&from, LAGO_ETABLE, "client_properties");
+    from.client_properties = (lago_table_t){ .raw = "\5a", .size = 2 };
+    assert_refused(&from, LAGO_ETABLE, "client_properties");
+    from.client_properties = (lago_table_t){ .raw = "\1a?", .size = 3 };
+    assert_refused(&from, LAGO_ETYPE, "client_properties");
+    lago_table_t malformed = { .raw = "\5a", .size = 2 };
+    from.client_properties = LAGO_TABLE(LAGO_FIELD_TABLE("inner", malformed));
+    assert_refused(&from, LAGO_ETABLE, "client_properties");
+    from.client_properties = LAGO_TABLE(LAGO_FIELD_STR(name, "x"));
+    assert_refused(&from, LAGO_ETOOLONG, "client_properties");
+}
+
+/* ---------------------------------------------------------------- memory */
+
+static const char secret[] = "correct-horse-battery";
+
+/* An allocator that looks for the secret in whatever is given back. */
+static void *watch_malloc(size_t size, void *data) {
+    (void)data;
+    size_t *block = malloc(sizeof(max_align_t) + size);
+    if (!block) return NULL;
+    *block = size;
+    return (char *)block + sizeof(max_align_t);
+}
+
+static void watch_free(void *pointer, void *data) {
+    char *start = (char *)pointer - sizeof(max_align_t), *bytes = pointer;
+    size_t size = *(size_t *)(void *)start;
+    for (size_t i = 0; i + sizeof secret - 1 <= size; i++)
+        if (memcmp(bytes + i, secret, sizeof secret - 1) == 0) *(bool *)data = true;
+    free(start);
+}
+
+static void wipes_the_password(void **state) {
+    (void)state;
+    bool seen = false;
+    lago_allocator_t watched = { .malloc = watch_malloc, .free = watch_free, .data = &seen };
+    lago_parameters_t from = { .credentials = { .password = secret } };
+    struct parameters *p = NULL;
+    assert_int_equal(parameters_copy(&watched, &from, &p, NULL), 0);
+    assert_string_equal(p->values.credentials.password, secret);
+    p->values.credentials.password = NULL;
+    lago_parameters_free(&p->values);
+    assert_false(seen);
+}
+
+static void reports_no_memory_at_every_allocation(void **state) {
+    (void)state;
+    lago_parameters_t from = { .host = "mq", .client_properties = LAGO_TABLE(LAGO_FIELD_STR("a", "b")), .connection_name = "n" };
+    int rc = LAGO_ENOMEM;
+    unsigned n = 1;
+    for (; rc == LAGO_ENOMEM; n++) {
+        struct fail_alloc memory;
+        struct parameters *p = NULL;
+        lago_reason_t reason = { 0 };
+        fail_alloc_init(&memory);
+        memory.fail_at = n;
+        rc = parameters_copy(&memory.allocator, &from, &p, &reason);
+        assert_int_equal(reason.code, rc);
+        parameters_free(p);
+        fail_alloc_check(&memory);
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(n, 10); /* the owner, six strings, the table, and the try that succeeds */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fills_in_the_defaults_of_pika),
+        cmocka_unit_test(fills_in_the_defaults_beyond_pika),
+        cmocka_unit_test(keeps_what_is_given),
+        cmocka_unit_test(names_the_parameter_that_is_wrong),
+        cmocka_unit_test(refuses_names_beyond_255_bytes),
+        cmocka_unit_test(accepts_hosts),
+        cmocka_unit_test(refuses_hosts),
+        cmocka_unit_test(bounds_hosts_and_labels),
+        cmocka_unit_test(encodes_client_properties),
+        cmocka_unit_test(refuses_tables_that_cannot_be_sent),
+        cmocka_unit_test(wipes_the_password),
+        cmocka_unit_test(reports_no_memory_at_every_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
