@@ -1,0 +1,353 @@
+/* The handle: made, asked, referenced, dropped, freed. What it does in between is the other rooms' (see connection.h). */
+#include "connection.h"
+
+#include "alloc.h"
+#include "channel.h"
+#include "deadline.h"
+#include "operation.h"
+#include "reason.h"
+#include "url.h"
+#include <string.h>
+
+/* Unsent bytes are not judged while a write error waits for a better reason; the peer's last words come at once or never. */
+#define WRITE_ERROR_GRACE_MS 1000u
+
+void connection_set_stage(lago_connection_t *conn, enum connection_stage stage) {
+    static const char *const names[] = { "dialing", "open", "closing", "ending", "finishing", "ended" };
+    if (conn->stage == stage) return;
+    log_line(&conn->env, LAGO_LOG_DEBUG, "connection to %s: %s -> %s", conn->endpoint[0] ? conn->endpoint : conn->p->host,
+             names[conn->stage], names[stage]);
+    conn->stage = stage;
+}
+
+lago_phase_t connection_phase(const lago_connection_t *conn) {
+    if (conn->stage != STAGE_DIALING) return session_phase(conn->session.state);
+    switch (conn->dial.step) {
+    case DIAL_IDLE: return LAGO_PHASE_NONE;
+    case DIAL_RESOLVING: return LAGO_PHASE_RESOLVE;
+    case DIAL_CONNECTING:
+    case DIAL_PAUSING: return LAGO_PHASE_CONNECT;
+    case DIAL_TALKING: break;
+    }
+    return session_phase(conn->session.state);
+}
+
+void connection_touch(lago_connection_t *conn) {
+    if (conn->transport.self) conn->session.now = conn->transport.ops->now(conn->transport.self);
+}
+
+void connection_wake(lago_connection_t *conn, bool turn) {
+    if (turn) conn->turn_wanted = true;
+    if (conn->transport.self) conn->transport.ops->wake(conn->transport.self);
+}
+
+int deadline_set(lago_connection_t *conn, struct deadline *deadline, uint32_t delay_ms,
+                 void (*passed)(lago_connection_t *conn, struct deadline *self)) {
+    deadline->passed = passed;
+    if (delay_ms == 0) delay_ms = 1; /* what sets itself anew without a delay must not keep one turn going for ever */
+    uint64_t at = delay_ms == LAGO_NO_TIMEOUT ? DEADLINE_NEVER : deadline_after(conn->session.now, delay_ms);
+    return timers_set(&conn->timers, &deadline->node, at);
+}
+
+void deadline_cancel(lago_connection_t *conn, struct deadline *deadline) { timers_cancel(&conn->timers, &deadline->node); }
+
+/* ---------------------------------------------------------------- making */
+
+static int check_options(const char *url, const lago_connection_options_t *options) {
+    if (!options) return 0;
+    if (url && options->parameters) return LAGO_EINVAL;
+    for (size_t i = 0; i < sizeof(options->reserved) / sizeof(options->reserved[0]); i++)
+        if (options->reserved[i]) return LAGO_EINVAL;
+    return 0;
+}
+
+static int read_parameters(const lago_allocator_t *alloc, const char *url, const lago_connection_options_t *options,
+                           struct parameters **parameters, lago_reason_t *reason) {
+    if (!url) return parameters_copy(alloc, options ? options->parameters : NULL, parameters, reason);
+    struct parameters *parsed = NULL;
+    int rc = url_parse(alloc, url, &parsed, reason);
+    if (rc < 0) return rc;
+    rc = parameters_copy(alloc, &parsed->values, parameters, reason);
+    parameters_free(parsed);
+    return rc;
+}
+
+static void init_lists(lago_connection_t *conn) {
+    list_init(&conn->operations);
+    list_init(&conn->channels);
+    list_init(&conn->ended_channels);
+    list_init(&conn->releases);
+    list_init(&conn->later);
+    list_init(&conn->garbage);
+}
+
+static void init_session(lago_connection_t *conn) {
+    struct session_settings settings = { .channel_max = conn->p->channel_max,
+                                         .message_size_max = conn->p->message_size_max,
+                                         .write_timeout_ms = conn->p->write_timeout_ms };
+    if (log_wants(&conn->env, LAGO_LOG_TRACE)) {
+        settings.trace = log_frame;
+        settings.trace_data = &conn->env;
+    }
+    session_init(&conn->session, conn->alloc, &settings, conn->transport.ops->now(conn->transport.self));
+}
+
+int connection_new(const struct environment *environment, const struct transport *transport, const char *url,
+                   const lago_connection_options_t *options, lago_connection_t **result) {
+    struct parameters *parameters = NULL;
+    lago_reason_t reason;
+    *result = NULL;
+    reason_init(&reason, 0, LAGO_BY_CLIENT);
+    int rc = check_options(url, options);
+    if (rc < 0) return rc;
+    rc = read_parameters(&environment->alloc, url, options, &parameters, &reason);
+    if (rc < 0) {
+        if (reason.code) log_reason(environment, LAGO_LOG_ERROR, NULL, &reason);
+        return rc;
+    }
+    lago_connection_t *conn = mem_zero(&environment->alloc, 1, sizeof(*conn));
+    if (!conn) {
+        parameters_free(parameters);
+        return LAGO_ENOMEM;
+    }
+    conn->env = *environment;
+    conn->alloc = &conn->env.alloc;
+    conn->transport = *transport;
+    conn->parameters = parameters;
+    conn->p = &parameters->values;
+    if (options) conn->options = *options;
+    conn->referenced = true;
+    timers_init(&conn->timers, conn->alloc);
+    init_lists(conn);
+    init_session(conn);
+    conn->turn_wanted = true; /* to dial */
+    *result = conn;
+    return 0;
+}
+
+void *connection_transport(const lago_connection_t *conn) { return conn ? conn->transport.self : NULL; }
+
+/* ---------------------------------------------------------------- ending by hand */
+
+int lago_connection_abort(lago_connection_t *conn) {
+    lago_reason_t reason;
+    if (!conn) return LAGO_EINVAL;
+    if (conn->stage >= STAGE_ENDING) return LAGO_ECLOSED;
+    reason_init(&reason, LAGO_ECLOSED, LAGO_BY_CLIENT);
+    reason_detail(&reason, "dropped by the application");
+    connection_touch(conn);
+    ending_start(conn, &reason);
+    return 0;
+}
+
+static void destroy_channels(struct list *channels) {
+    for (struct list *node; (node = list_first(channels)) != NULL;)
+        channel_destroy(LIST_ENTRY(node, lago_channel_t, in_connection));
+}
+
+/* Without a word: nothing of it may call back any more but free_data and release_body. */
+static void tear_down(lago_connection_t *conn) {
+    conn->settling = NULL;
+    later_clear(conn);
+    destroy_channels(&conn->channels);
+    destroy_channels(&conn->garbage);
+    for (struct list *node; (node = list_first(&conn->operations)) != NULL;)
+        operation_free(LIST_ENTRY(node, struct operation, in_connection));
+    session_deinit(&conn->session);
+    while (release_step(conn)) {
+    }
+    if (conn->options.free_data) conn->options.free_data(conn->options.data);
+    conn->options = (lago_connection_options_t){ 0 };
+    if (conn->stage < STAGE_FINISHING) {
+        if (conn->stage < STAGE_ENDING) conn->transport.ops->hang_up(conn->transport.self, false);
+        connection_set_stage(conn, STAGE_FINISHING);
+        conn->transport.ops->finish(conn->transport.self);
+    }
+}
+
+static void destroy(lago_connection_t *conn) {
+    lago_allocator_t alloc = *conn->alloc;
+    mem_free(&alloc, conn->closing.reply_text);
+    mem_free(&alloc, conn->server_properties);
+    timers_clear(&conn->timers);
+    parameters_free(conn->parameters);
+    mem_free(&alloc, conn);
+}
+
+void connection_reap(lago_connection_t *conn) {
+    if (conn->depth > 0) return;
+    conn->depth++; /* a free_data may free more: that waits for its turn here */
+    destroy_channels(&conn->garbage);
+    if (conn->freed && !conn->torn_down) {
+        conn->torn_down = true;
+        tear_down(conn);
+    }
+    conn->depth--;
+    if (conn->freed && conn->finished) destroy(conn);
+}
+
+void lago_connection_free(lago_connection_t *conn) {
+    if (!conn) return;
+    conn->freed = true;
+    connection_reap(conn);
+}
+
+void link_enter(lago_connection_t *conn) {
+    conn->depth++;
+    conn->session.now = conn->transport.ops->now(conn->transport.self);
+}
+
+void link_leave(lago_connection_t *conn) {
+    conn->depth--;
+    connection_reap(conn);
+}
+
+lago_connection_t *link_handle(lago_connection_t *conn) { return conn->freed ? NULL : conn; }
+
+void link_finished(lago_connection_t *conn) {
+    conn->finished = true;
+    conn->transport.self = NULL;
+    conn->depth++;
+    ending_told(conn);
+    conn->depth--;
+    connection_reap(conn);
+}
+
+/* ---------------------------------------------------------------- the link's bytes */
+
+void link_input(lago_connection_t *conn, uint8_t *data, size_t size) {
+    session_input(&conn->session, data, size, conn->transport.ops->now(conn->transport.self));
+    conn->turn_wanted = true;
+}
+
+bool link_has_input(const lago_connection_t *conn) { return !conn->torn_down && session_has_input(&conn->session); }
+
+size_t link_output(const lago_connection_t *conn, struct slice *slices, size_t max) {
+    return chunks_peek(&conn->session.out, slices, max);
+}
+
+void link_written(lago_connection_t *conn, size_t size) {
+    conn->bytes_sent += size;
+    session_written(&conn->session, size, conn->transport.ops->now(conn->transport.self));
+    if (conn->drain_owed || conn->stage == STAGE_CLOSING || conn->session.state == SESSION_ENDED || !list_empty(&conn->releases))
+        connection_wake(conn, true);
+}
+
+void link_lost(lago_connection_t *conn, int status) {
+    session_lost(&conn->session, conn->write_error ? conn->write_error : status, conn->transport.ops->now(conn->transport.self));
+    connection_wake(conn, true);
+}
+
+static void write_error_judged(lago_connection_t *conn, struct deadline *self) {
+    (void)self;
+    session_lost(&conn->session, conn->write_error, conn->session.now);
+}
+
+void link_write_failed(lago_connection_t *conn, int status) {
+    connection_touch(conn);
+    conn->write_error = status;
+    if (deadline_set(conn, &conn->write_error_timer, WRITE_ERROR_GRACE_MS, write_error_judged) < 0) link_lost(conn, status);
+    connection_wake(conn, false);
+}
+
+/* ---------------------------------------------------------------- what the transport should do */
+
+/* Somebody still waits for something, or the application wants the loop kept. */
+static bool keeps_alive(const lago_connection_t *conn) {
+    if (conn->stage == STAGE_ENDED) return false;
+    if (conn->stage != STAGE_OPEN || conn->turn_wanted || session_output_size(&conn->session) > 0) return true;
+    if (!list_empty(&conn->operations) || !list_empty(&conn->later) || conn->owed_publishes > 0 || conn->owed_channels > 0 ||
+        conn->drain_owed)
+        return true;
+    return conn->referenced && !conn->abandoned;
+}
+
+struct link_wants link_wants(lago_connection_t *conn) {
+    struct link_wants wants = { .deadline = DEADLINE_NEVER };
+    if (conn->torn_down || conn->stage >= STAGE_FINISHING) return wants;
+    wants.deadline = deadline_min(timers_next(&conn->timers), conn->link_up ? session_deadline(&conn->session) : DEADLINE_NEVER);
+    wants.turn = conn->turn_wanted;
+    wants.read = conn->link_up && conn->session.state != SESSION_ENDED;
+    wants.write = wants.read && !conn->write_error && conn->session.out.size > 0;
+    wants.alive = keeps_alive(conn);
+    return wants;
+}
+
+void lago_connection_unref(lago_connection_t *conn) {
+    if (!conn) return;
+    conn->referenced = false;
+    connection_wake(conn, false);
+}
+
+void lago_connection_ref(lago_connection_t *conn) {
+    if (!conn) return;
+    conn->referenced = true;
+    connection_wake(conn, false);
+}
+
+/* ---------------------------------------------------------------- asking */
+
+lago_connection_state_t lago_connection_state(const lago_connection_t *conn) {
+    if (!conn || conn->stage >= STAGE_ENDING) return LAGO_CONNECTION_CLOSED;
+    if (conn->stage == STAGE_CLOSING) return LAGO_CONNECTION_CLOSING;
+    if (conn->stage == STAGE_OPEN) return conn->session.state == SESSION_OPEN ? LAGO_CONNECTION_OPEN : LAGO_CONNECTION_CLOSING;
+    switch (conn->dial.step == DIAL_TALKING ? conn->session.state : SESSION_IDLE) {
+    case SESSION_WAIT_START:
+    case SESSION_STARTING: return LAGO_CONNECTION_PROTOCOL;
+    case SESSION_WAIT_TUNE:
+    case SESSION_SECURING:
+    case SESSION_TUNING: return LAGO_CONNECTION_START;
+    case SESSION_WAIT_OPEN: return LAGO_CONNECTION_TUNE;
+    case SESSION_IDLE:
+    case SESSION_OPEN:
+    case SESSION_CLOSING:
+    case SESSION_FAILED:
+    case SESSION_LEAVING:
+    case SESSION_ENDED: break;
+    }
+    return LAGO_CONNECTION_INIT;
+}
+
+void *lago_connection_data(const lago_connection_t *conn) { return conn ? conn->options.data : NULL; }
+
+const lago_reason_t *lago_connection_reason(const lago_connection_t *conn) {
+    return conn && conn->stage >= STAGE_ENDING ? &conn->reason : NULL;
+}
+
+const char *lago_connection_endpoint(const lago_connection_t *conn) { return conn ? conn->endpoint : ""; }
+
+lago_table_t lago_connection_server_properties(const lago_connection_t *conn) {
+    lago_table_t table = { 0 };
+    if (conn) {
+        table.raw = conn->server_properties;
+        table.size = conn->server_properties_size;
+    }
+    return table;
+}
+
+bool lago_connection_server_has(const lago_connection_t *conn, const char *capability) {
+    lago_table_t properties = lago_connection_server_properties(conn);
+    lago_value_t capabilities, value;
+    return capability && lago_table_get(&properties, "capabilities", &capabilities) == 1 &&
+           capabilities.type == LAGO_TYPE_TABLE && lago_table_get(&capabilities.as.table, capability, &value) == 1 &&
+           value.type == LAGO_TYPE_BOOLEAN && value.as.boolean;
+}
+
+lago_tune_t lago_connection_tune(const lago_connection_t *conn) { return conn ? conn->session.tune : (lago_tune_t){ 0 }; }
+
+bool lago_connection_is_blocked(const lago_connection_t *conn) {
+    return conn && conn->session.blocked && conn->stage < STAGE_ENDING;
+}
+
+size_t lago_connection_output_size(const lago_connection_t *conn) { return conn ? session_output_size(&conn->session) : 0; }
+
+lago_counters_t lago_connection_counters(const lago_connection_t *conn) {
+    if (!conn) return (lago_counters_t){ 0 };
+    return (lago_counters_t){ .bytes_sent = conn->bytes_sent,
+                              .bytes_received = conn->session.counters.bytes_received,
+                              .frames_sent = conn->session.counters.frames_sent,
+                              .frames_received = conn->session.counters.frames_received,
+                              .messages_sent = conn->messages_sent,
+                              .messages_received = conn->messages_received,
+                              .messages_dropped = conn->messages_dropped };
+}

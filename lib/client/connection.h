@@ -1,0 +1,210 @@
+/*
+ * A connection, seen from inside the client: who is who, and which rooms do what.
+ *
+ *   connection.c  the handle: make, free, ask            dial.c      addresses, attempts, rounds: until it is open
+ *   turn.c        the one place where user code runs     login.c     start-ok, tune-ok: mechanism, properties, negotiation
+ *   dispatch.c    the broker's words, to whom they go    ending.c    who is told what when a link or channel is gone
+ *   closing.c     goodbye in order                       operation.c requests that owe a completion
+ *   channel.c     the channel handle                     methods.c   exchange, queue, confirm, tx
+ *   consume.c publish.c confirms.c message.c             the class basic
+ *   later.c       timers of the user                     log.c       lines for the log
+ *   parameters.c url.c url_query.c literal.c variables.c how to reach a broker: read, checked, owned
+ *
+ * User code runs only inside turn.c's loop (and timers and releases that it drives). Nothing else calls back, so no room needs
+ * to ask whether it still exists after a call.
+ */
+#ifndef LAGO_CLIENT_CONNECTION_H
+#define LAGO_CLIENT_CONNECTION_H
+
+#include "list.h"
+#include "parameters.h"
+#include "session.h"
+#include "timers.h"
+#include "transport.h"
+#include <lago/channel.h>
+#include <lago/connection.h>
+
+/* Where a connection is in its life. One setter: connection_set_stage. */
+enum connection_stage {
+    STAGE_DIALING, /* until open-ok */
+    STAGE_OPEN,
+    STAGE_CLOSING,   /* lago_connection_close was called on an open connection */
+    STAGE_ENDING,    /* the link is gone: completions, channels, posts and timers are being told */
+    STAGE_FINISHING, /* the transport closes its handles */
+    STAGE_ENDED      /* on_close or on_open_error was called, or nobody was left to be told */
+};
+
+/* A deadline and what to do when it passes. Lives in its owner; set and taken back through the functions below. */
+struct deadline {
+    struct timer_node node;
+    void (*passed)(lago_connection_t *conn, struct deadline *self);
+};
+
+#define DEADLINE_OWNER(self, type, member) LIST_ENTRY(self, type, member)
+
+/* What a dialing connection waits for. */
+enum dial_step { DIAL_IDLE, DIAL_RESOLVING, DIAL_CONNECTING, DIAL_TALKING, DIAL_PAUSING };
+
+struct dial {
+    enum dial_step step;
+    uint32_t round; /* 1 .. connection_attempts */
+    size_t address, address_count;
+    struct deadline attempt; /* stack_timeout, or the retry delay while pausing */
+    struct deadline socket;  /* socket_timeout */
+    struct deadline overall; /* connect_deadline */
+};
+
+/* How far a goodbye is. */
+struct closing {
+    bool await_confirms;
+    bool channels_asked; /* every channel has been told to close */
+    uint16_t reply_code;
+    char *reply_text; /* NULL: the default */
+    struct deadline deadline;
+};
+
+/* Where the telling of an end is: a cursor, so that every turn tells a bounded number. */
+enum ending_step { ENDING_OPERATIONS, ENDING_CHANNELS, ENDING_POSTS, ENDING_TIMERS, ENDING_DONE };
+
+struct lago_connection {
+    struct environment env; /* a copy: the handle may outlive the context */
+    const lago_allocator_t *alloc;
+    struct transport transport;
+    struct parameters *parameters; /* our copy; p points to what is inside */
+    const lago_parameters_t *p;
+    lago_connection_options_t options; /* callbacks and data only */
+    enum connection_stage stage;
+    struct session session;
+    struct dial dial;
+    struct closing closing;
+    enum ending_step ending;
+    uint16_t ending_channel; /* cursor: numbers up to this have been told */
+    lago_reason_t reason;    /* why it ended, once it is ENDING */
+    char endpoint[sizeof(((lago_reason_t *)0)->endpoint)];
+    uint8_t *server_properties;
+    size_t server_properties_size;
+
+    struct timer_heap timers;   /* every deadline of this connection but the session's */
+    struct list operations;     /* struct operation, in the order of the calls */
+    unsigned late_answers;      /* to operations of the connection itself whose deadline has passed */
+    struct list channels;       /* handles, lago_channel.in_connection: living, ended, until they are freed */
+    struct list ended_channels; /* lago_channel.in_ended: whose end is being told */
+    struct list releases;       /* struct release: lent bodies to give back */
+    struct list later;          /* struct later */
+    uint64_t later_ids;
+    struct list garbage;      /* channel handles freed inside a callback */
+    lago_channel_t *settling; /* whose confirms are being told */
+
+    uint64_t messages_sent, messages_received, messages_dropped;
+    uint64_t bytes_sent;
+    size_t owed_publishes; /* publishes whose outcome has a callback */
+    size_t owed_channels;  /* channels that are opening or closing */
+    int write_error;       /* writing failed; reading may still bring the reason */
+    struct deadline write_error_timer;
+    struct deadline blocked_deadline;
+    unsigned depth; /* callbacks on the stack, through the transport: 0 or 1 */
+    bool link_up;
+    bool connected_once; /* on_open was called: the end is on_close's */
+    bool referenced;
+    bool abandoned;  /* an unhandled channel end left nothing that could ever call back: the loop may go */
+    bool drain_owed; /* a publish was refused: on_drain is promised */
+    bool freed;      /* the handle is gone; memory goes when the transport has finished */
+    bool torn_down;  /* and what it owned is gone */
+    bool turn_wanted;
+    bool finished; /* the transport has no handle left */
+};
+
+/* ---------------------------------------------------------------- connection.c */
+
+void connection_set_stage(lago_connection_t *conn, enum connection_stage stage);
+
+/* Where in its life it is, for reasons. */
+lago_phase_t connection_phase(const lago_connection_t *conn);
+
+/* A door: time enters the session here when the caller comes from outside the loop's callbacks. */
+void connection_touch(lago_connection_t *conn);
+
+/* Something changed: the transport shall ask what is wanted. `turn`: there is something to tell. */
+void connection_wake(lago_connection_t *conn, bool turn);
+
+/* After a callback or call: free what was waiting until nobody is on the stack. */
+void connection_reap(lago_connection_t *conn);
+
+/*
+ * `delay_ms` from now, at least one; LAGO_NO_TIMEOUT: never. The first setting may need memory: 0 or LAGO_ENOMEM; it cannot fail
+ * after timers_reserve, nor when it is set already.
+ */
+int deadline_set(lago_connection_t *conn, struct deadline *deadline, uint32_t delay_ms,
+                 void (*passed)(lago_connection_t *conn, struct deadline *self));
+void deadline_cancel(lago_connection_t *conn, struct deadline *deadline);
+
+/* ---------------------------------------------------------------- dial.c */
+
+void dial_start(lago_connection_t *conn);
+
+/* The attempt under way failed; try the next, or end. */
+void dial_failed(lago_connection_t *conn, const lago_reason_t *reason);
+void dial_opened(lago_connection_t *conn);
+
+/* Add to a reason what the client knows: endpoint, user, virtual host. */
+void dial_describe(const lago_connection_t *conn, lago_reason_t *reason);
+
+void dial_stop(lago_connection_t *conn);
+
+/* ---------------------------------------------------------------- login.c */
+
+void login_start(lago_connection_t *conn, const struct connection_start *args);
+void login_secure(lago_connection_t *conn);
+void login_tune(lago_connection_t *conn, const struct connection_tune *args);
+
+/* ---------------------------------------------------------------- closing.c */
+
+/* Do what can be done of a goodbye now: after every turn while STAGE_CLOSING. */
+void closing_advance(lago_connection_t *conn);
+
+/* ---------------------------------------------------------------- ending.c */
+
+/* The connection has ended: from here on everything is told, step by step, by ending_step. */
+void ending_start(lago_connection_t *conn, const lago_reason_t *reason);
+
+/* Tell one thing. @return false when there is nothing more to tell. */
+bool ending_step(lago_connection_t *conn);
+
+/* Tell one thing about a channel that has ended by itself. @return false when there is none. */
+bool ending_channel_step(lago_connection_t *conn);
+
+/* The last word: on_open_error or on_close. */
+void ending_told(lago_connection_t *conn);
+
+/* ---------------------------------------------------------------- later.c */
+
+/* Cancel the first one: false if there is none. */
+bool later_cancel_step(lago_connection_t *conn);
+void later_clear(lago_connection_t *conn);
+
+/* ---------------------------------------------------------------- publish.c */
+
+/* Give a lent body back to its owner: one per call, false if there is none. */
+bool release_step(lago_connection_t *conn);
+
+/* on_drain, if it is owed and due: false if not. */
+bool drain_step(lago_connection_t *conn);
+
+/* ---------------------------------------------------------------- turn.c */
+
+/* What the broker sent, to those whom it concerns (dispatch.c). */
+void dispatch_event(lago_connection_t *conn, const struct session_event *event);
+
+/* ---------------------------------------------------------------- log.c */
+
+bool log_wants(const struct environment *env, lago_log_level_t level);
+void log_line(const struct environment *env, lago_log_level_t level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* "<what>: <reason>" in one line; `what` may be NULL. */
+void log_reason(const struct environment *env, lago_log_level_t level, const char *what, const lago_reason_t *reason);
+
+/* session_trace_fn: frames to the log. `data` is the environment. */
+void log_frame(void *data, char direction, const char *line);
+
+#endif

@@ -1,0 +1,147 @@
+/* What the broker sent, to those whom it concerns. What nobody waits for breaks the protocol. */
+#include "channel.h"
+#include "connection.h"
+#include "operation.h"
+#include "reason.h"
+
+static void unexpected(lago_connection_t *conn, const struct session_event *event) {
+    session_fail(&conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, event->info->id, "%s that nobody asked for on channel %u",
+                 event->info->name, event->channel);
+}
+
+/* Blocked too long: the link is dropped (pika's ConnectionBlockedTimeout). */
+static void blocked_too_long(lago_connection_t *conn, struct deadline *self) {
+    lago_reason_t reason;
+    (void)self;
+    reason_init(&reason, LAGO_EBLOCKED, LAGO_BY_NETWORK);
+    reason.phase = LAGO_PHASE_RUNNING;
+    ending_start(conn, &reason);
+}
+
+static void blocked(lago_connection_t *conn, const struct session_event *event) {
+    lago_string_t why = event->args->connection_blocked.reason;
+    uint32_t limit_ms = conn->p->blocked_connection_timeout_ms;
+    log_line(&conn->env, LAGO_LOG_INFO, "the broker blocks publishing");
+    if (!timers_is_set(&conn->blocked_deadline.node) &&
+        deadline_set(conn, &conn->blocked_deadline, limit_ms, blocked_too_long) < 0)
+        log_line(&conn->env, LAGO_LOG_WARNING, "no memory to watch blocked_connection_timeout");
+    if (conn->options.on_blocked) conn->options.on_blocked(conn, why, conn->options.data);
+}
+
+static void unblocked(lago_connection_t *conn) {
+    deadline_cancel(conn, &conn->blocked_deadline);
+    log_line(&conn->env, LAGO_LOG_INFO, "the broker takes publishes again");
+    if (conn->options.on_unblocked) conn->options.on_unblocked(conn, conn->options.data);
+}
+
+static void confirmed(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
+    bool ack = event->info->id == METHOD_BASIC_ACK;
+    uint64_t tag = ack ? event->args->basic_ack.delivery_tag : event->args->basic_nack.delivery_tag;
+    bool multiple = ack ? event->args->basic_ack.multiple : event->args->basic_nack.multiple;
+    const char *problem = NULL;
+    int reply = confirms_settle(&ch->confirms, tag, multiple, ack ? LAGO_PUBLISH_CONFIRMED : LAGO_PUBLISH_NACKED, &problem);
+    if (reply)
+        session_fail(&conn->session, LAGO_EPROTOCOL, (uint16_t)reply, event->info->id, "%s (tag %llu)", problem,
+                     (unsigned long long)tag);
+    else
+        conn->settling = ch;
+}
+
+/* The session has answered, and holds publishes or lets them go. */
+static void flow(lago_channel_t *ch, const struct session_event *event) {
+    if (ch->options.on_flow) ch->options.on_flow(ch, event->args->channel_flow.active, ch->options.data);
+}
+
+static void channel_method(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
+    switch (event->info->id) {
+    case METHOD_BASIC_ACK:
+    case METHOD_BASIC_NACK: confirmed(conn, ch, event); return;
+    case METHOD_BASIC_CANCEL: consume_cancelled(ch, event); return;
+    case METHOD_CHANNEL_FLOW: flow(ch, event); return;
+    default: break;
+    }
+    if (!operation_answered(conn, ch, event)) unexpected(conn, event);
+}
+
+static void content(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
+    conn->messages_received++;
+    if (event->info->id == METHOD_BASIC_DELIVER)
+        consume_delivered(ch, event);
+    else if (event->info->id == METHOD_BASIC_RETURN)
+        publish_returned(ch, event);
+    else
+        get_answered(ch, event);
+}
+
+/* What to do about a broker's usual verdicts on a channel (1.2, RabbitMQ's use of them); NULL: its own words must do. */
+static const char *advice(uint16_t reply_code) {
+    switch (reply_code) {
+    case REPLY_ACCESS_REFUSED: return "check the user's permissions, and that the name is not reserved or in exclusive use";
+    case REPLY_NOT_FOUND: return "declare it first, or check its name";
+    case REPLY_RESOURCE_LOCKED: return "it belongs to another connection";
+    default: return NULL;
+    }
+}
+
+/* The broker closed a channel, or the session did because of what came on it (then the event has the reason). */
+static void channel_lost(lago_channel_t *ch, const struct session_event *event) {
+    lago_reason_t reason;
+    if (event->reason) {
+        channel_end(ch, event->reason, event->publishes_sent);
+        return;
+    }
+    const struct channel_close *args = &event->args->channel_close;
+    reason_init(&reason, LAGO_ECHANNEL, LAGO_BY_BROKER);
+    reason.phase = LAGO_PHASE_RUNNING;
+    reason_reply(&reason, args->reply_code, args->reply_text.data, args->reply_text.size, args->class_id, args->method_id);
+    const struct method_info *blamed = method_find((uint32_t)args->class_id << 16 | args->method_id);
+    if (blamed) reason_detail(&reason, "channel %u closed by the broker because of %s", event->channel, blamed->name);
+    if (advice(args->reply_code)) reason_hint(&reason, "%s", advice(args->reply_code));
+    channel_end(ch, &reason, event->publishes_sent);
+}
+
+static void ended(lago_connection_t *conn, const struct session_event *event) {
+    lago_reason_t reason = *event->reason;
+    if (conn->stage == STAGE_DIALING)
+        dial_failed(conn, &reason);
+    else
+        ending_start(conn, &reason);
+}
+
+static void channel_event(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
+    switch (event->type) {
+    case SESSION_EVENT_CHANNEL_OPEN: channel_opened(ch); return;
+    case SESSION_EVENT_CHANNEL_CLOSE: channel_lost(ch, event); return;
+    case SESSION_EVENT_CHANNEL_CLOSE_OK: channel_closed(ch, event->publishes_sent); return;
+    case SESSION_EVENT_CONTENT: content(conn, ch, event); return;
+    default: channel_method(conn, ch, event); return;
+    }
+}
+
+static void opened(lago_connection_t *conn) {
+    channels_beyond(conn, conn->session.tune.channel_max);
+    session_release_held(&conn->session);
+    dial_opened(conn);
+}
+
+void dispatch_event(lago_connection_t *conn, const struct session_event *event) {
+    switch (event->type) {
+    case SESSION_EVENT_START: login_start(conn, &event->args->connection_start); return;
+    case SESSION_EVENT_SECURE: login_secure(conn); return;
+    case SESSION_EVENT_TUNE: login_tune(conn, &event->args->connection_tune); return;
+    case SESSION_EVENT_OPEN: opened(conn); return;
+    case SESSION_EVENT_BLOCKED: blocked(conn, event); return;
+    case SESSION_EVENT_UNBLOCKED: unblocked(conn); return;
+    case SESSION_EVENT_ENDED: ended(conn, event); return;
+    case SESSION_EVENT_CHANNEL_OPEN:
+    case SESSION_EVENT_CHANNEL_CLOSE:
+    case SESSION_EVENT_CHANNEL_CLOSE_OK:
+    case SESSION_EVENT_METHOD:
+    case SESSION_EVENT_CONTENT: break;
+    }
+    if (event->channel == 0) {
+        if (!operation_answered(conn, NULL, event)) unexpected(conn, event);
+    } else if (event->owner) { /* else: the handle was freed, or its end has been told; the number waits for close-ok */
+        channel_event(conn, event->owner, event);
+    }
+}

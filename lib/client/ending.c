@@ -1,0 +1,153 @@
+/*
+ * Ends: who is told what, in which order (<lago/connection.h>, first page). Nothing is told from where an end
+ * is noticed; it is noted, and told one thing per step of the turn, so every callback may do anything.
+ */
+#include "channel.h"
+#include "connection.h"
+#include "operation.h"
+
+/* ---------------------------------------------------------------- channels */
+
+/* Somebody was told, or has nothing to fear: an end that was asked for. */
+static bool is_clean(const lago_reason_t *reason) { return reason->code == LAGO_ECLOSED && reason->origin == LAGO_BY_CLIENT; }
+
+/*
+ * A channel died and nobody handles it. If that was the last thing that could ever call back, the connection no longer keeps
+ * the loop: a program that only waits for it ends, after the line in the log, instead of hanging for ever.
+ */
+static void unhandled(lago_channel_t *ch, const lago_reason_t *reason) {
+    lago_connection_t *conn = ch->conn;
+    const lago_connection_options_t *o = &conn->options;
+    log_reason(&conn->env, LAGO_LOG_ERROR, NULL, reason);
+    for (struct list *node = conn->channels.next; node != &conn->channels; node = node->next)
+        if (LIST_ENTRY(node, lago_channel_t, in_connection)->state != LAGO_CHANNEL_CLOSED) return;
+    conn->abandoned = !o->on_open && !o->on_close && !o->on_blocked && !o->on_unblocked && !o->on_drain;
+}
+
+static void tell_channel(lago_channel_t *ch) {
+    const lago_reason_t *reason = lago_channel_reason(ch);
+    lago_channel_end_cb told = ch->opened ? ch->options.on_close : ch->options.on_open;
+    void (*free_data)(void *data) = ch->options.free_data;
+    list_remove(&ch->in_ended);
+    ch->options.free_data = NULL;
+    if (told)
+        told(ch, reason, ch->options.data);
+    else if (!is_clean(reason) && ch->conn->stage < STAGE_ENDING)
+        unhandled(ch, reason);
+    if (free_data) free_data(ch->options.data);
+}
+
+static bool tell_operation(lago_channel_t *ch) {
+    struct operation *op = operation_first(ch);
+    if (op) operation_fail(op, lago_channel_reason(ch));
+    return op != NULL;
+}
+
+static bool tell_publish(lago_channel_t *ch) {
+    lago_publish_result_t result;
+    struct confirm_slot slot;
+    if (!confirms_next(&ch->confirms, &result, &slot)) return false;
+    result.reason = lago_channel_reason(ch);
+    if (!slot.callback) return true;
+    ch->conn->owed_publishes--;
+    slot.callback(ch, &result, slot.data);
+    return true;
+}
+
+bool ending_channel_step(lago_connection_t *conn) {
+    struct list *node = list_first(&conn->ended_channels);
+    if (!node) return false;
+    lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_ended);
+    switch (ch->ending) {
+    case CHANNEL_TELL_OPERATIONS:
+        if (tell_operation(ch)) return true;
+        confirms_end(&ch->confirms, ch->publishes_sent);
+        ch->ending = CHANNEL_TELL_PUBLISHES;
+        return true;
+    case CHANNEL_TELL_PUBLISHES:
+        if (!tell_publish(ch)) ch->ending = CHANNEL_TELL_CONSUMERS;
+        return true;
+    case CHANNEL_TELL_CONSUMERS:
+        if (!consumers_end_step(ch)) ch->ending = CHANNEL_TELL_END;
+        return true;
+    case CHANNEL_TELL_END:
+    case CHANNEL_TOLD: break;
+    }
+    ch->ending = CHANNEL_TOLD;
+    tell_channel(ch);
+    return true;
+}
+
+/* ---------------------------------------------------------------- connections */
+
+void ending_start(lago_connection_t *conn, const lago_reason_t *reason) {
+    if (conn->stage >= STAGE_ENDING) return;
+    bool stalled = reason->code == LAGO_EHEARTBEAT || reason->code == LAGO_ESTALLED || reason->code == LAGO_ETIMEDOUT;
+    bool known =
+        conn->session.state == SESSION_FAILED || conn->session.state == SESSION_LEAVING; /* the first reason is the true one */
+    lago_phase_t phase = connection_phase(conn);
+    conn->reason = known ? conn->session.reason : *reason;
+    if (conn->reason.phase == LAGO_PHASE_NONE) conn->reason.phase = phase;
+    dial_describe(conn, &conn->reason);
+    dial_stop(conn);
+    deadline_cancel(conn, &conn->closing.deadline);
+    deadline_cancel(conn, &conn->blocked_deadline);
+    deadline_cancel(conn, &conn->write_error_timer);
+    conn->transport.ops->hang_up(conn->transport.self, stalled); /* a stalled peer must not keep the bytes in the kernel */
+    conn->link_up = false;
+    session_abandon(&conn->session, &conn->reason);
+    session_forget_input(&conn->session);
+    connection_set_stage(conn, STAGE_ENDING);
+    conn->ending = ENDING_OPERATIONS;
+    connection_wake(conn, true);
+}
+
+/* The next living channel by number ends with its connection. */
+static bool end_next_channel(lago_connection_t *conn) {
+    while ((conn->ending_channel = session_channel_next(&conn->session, conn->ending_channel)) != 0) {
+        lago_channel_t *ch = session_channel_owner(&conn->session, conn->ending_channel);
+        if (!ch) continue;
+        channel_end(ch, &conn->reason, session_publishes_sent(&conn->session, ch->number));
+        return true;
+    }
+    return false;
+}
+
+bool ending_step(lago_connection_t *conn) {
+    struct list *node;
+    switch (conn->ending) {
+    case ENDING_OPERATIONS:
+        if ((node = list_first(&conn->operations)) != NULL)
+            operation_fail(LIST_ENTRY(node, struct operation, in_connection), &conn->reason);
+        else
+            conn->ending = ENDING_CHANNELS;
+        return true;
+    case ENDING_CHANNELS:
+        if (!end_next_channel(conn)) conn->ending = ENDING_POSTS;
+        return true;
+    case ENDING_POSTS:
+        conn->ending = ENDING_TIMERS;
+        conn->transport.ops->cancel_posts(conn->transport.self);
+        return true;
+    case ENDING_TIMERS:
+        if (later_cancel_step(conn)) return true;
+        session_forget_output(&conn->session); /* lent bodies go back before the last word */
+        conn->ending = ENDING_DONE;
+        return true;
+    case ENDING_DONE: break;
+    }
+    connection_set_stage(conn, STAGE_FINISHING);
+    conn->transport.ops->finish(conn->transport.self);
+    return false;
+}
+
+void ending_told(lago_connection_t *conn) {
+    lago_connection_end_cb told = conn->connected_once ? conn->options.on_close : conn->options.on_open_error;
+    void (*free_data)(void *data) = conn->options.free_data;
+    connection_set_stage(conn, STAGE_ENDED);
+    if (conn->freed) return;
+    log_reason(&conn->env, told || is_clean(&conn->reason) ? LAGO_LOG_INFO : LAGO_LOG_ERROR, NULL, &conn->reason);
+    conn->options.free_data = NULL;
+    if (told) told(conn, &conn->reason, conn->options.data);
+    if (free_data) free_data(conn->options.data);
+}

@@ -1,0 +1,421 @@
+/* Confirms: random lives against a model too simple to be wrong, every tag that a broker must not send, returns, ends, memory. */
+#include "confirms.h"
+#include "fail_alloc.h"
+#include "method.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SEEDS      200
+#define STEPS      5000
+#define NUMBERS    (STEPS + 1)
+#define BODY_SIZES 3u
+
+static const char *const keys[] = { "red", "green", "blue" };
+
+struct fixture {
+    struct fail_alloc fail;
+    struct confirms c;
+};
+
+static void setup(struct fixture *f, bool select) {
+    fail_alloc_init(&f->fail);
+    confirms_init(&f->c, &f->fail.allocator);
+    if (select) confirms_select(&f->c, 0);
+}
+
+static void teardown(struct fixture *f) {
+    confirms_clear(&f->c);
+    fail_alloc_check(&f->fail);
+}
+
+static lago_string_t text(const char *s) { return (lago_string_t){ s, strlen(s) }; }
+
+static void callback(lago_channel_t *ch, const lago_publish_result_t *result, void *data) {
+    (void)ch;
+    (void)result;
+    (void)data;
+}
+
+static uint64_t publish(struct confirms *c, bool mandatory, const char *key, size_t body_size, lago_publish_cb told) {
+    struct confirm_slot *slot = confirms_prepare(c, mandatory, "ex", key);
+    assert_non_null(slot);
+    slot->callback = told;
+    slot->body_size = body_size;
+    return confirms_commit(c);
+}
+
+static void publish_many(struct confirms *c, size_t count) {
+    while (count--) (void)publish(c, false, "", 0, callback);
+}
+
+static int settle(struct confirms *c, uint64_t tag, bool multiple, lago_publish_outcome_t outcome) {
+    const char *problem = (const char *)1;
+    int reply = confirms_settle(c, tag, multiple, outcome, &problem);
+    assert_int_equal(reply != 0, problem != NULL);
+    return reply;
+}
+
+static void expect(struct confirms *c, uint64_t number, lago_publish_outcome_t outcome) {
+    lago_publish_result_t result;
+    struct confirm_slot slot;
+    assert_true(confirms_next(c, &result, &slot));
+    assert_int_equal(result.sequence_number, number);
+    assert_int_equal(result.outcome, outcome);
+    assert_null(slot.route);
+}
+
+static void expect_nothing(struct confirms *c) {
+    lago_publish_result_t result;
+    struct confirm_slot slot;
+    assert_false(confirms_next(c, &result, &slot));
+}
+
+/* ---------------------------------------------------------------- random lives */
+
+/* What is known of one publish. */
+struct known {
+    bool mandatory, returned, settled;
+    unsigned key;
+    size_t body_size;
+};
+
+struct model {
+    struct known numbers[NUMBERS];
+    uint64_t next;
+    size_t unsettled;
+    uint32_t seed;
+};
+
+static uint32_t rnd(struct model *m, uint32_t below) {
+    m->seed = m->seed * 1664525u + 1013904223u;
+    return (m->seed >> 8) % below;
+}
+
+static void model_publish(struct model *m, struct confirms *c) {
+    struct known *k = &m->numbers[m->next];
+    *k = (struct known){ .mandatory = rnd(m, 3) == 0, .key = rnd(m, 3), .body_size = rnd(m, BODY_SIZES) };
+    assert_int_equal(publish(c, k->mandatory, keys[k->key], k->body_size, callback), m->next);
+    m->next++;
+    m->unsettled++;
+}
+
+static void model_tell(struct model *m, struct confirms *c, uint64_t number, lago_publish_outcome_t outcome) {
+    struct known *k = &m->numbers[number];
+    bool returned = k->returned && outcome == LAGO_PUBLISH_CONFIRMED;
+    expect(c, number, returned ? LAGO_PUBLISH_RETURNED : outcome);
+    k->settled = true;
+    m->unsettled--;
+}
+
+static void model_settle(struct model *m, struct confirms *c) {
+    bool multiple = rnd(m, 4) == 0;
+    uint64_t tag = rnd(m, (uint32_t)m->next + 2);
+    lago_publish_outcome_t outcome = rnd(m, 5) == 0 ? LAGO_PUBLISH_NACKED : LAGO_PUBLISH_CONFIRMED;
+    bool bad = tag >= m->next || (!multiple && (tag == 0 || m->numbers[tag].settled));
+    assert_int_equal(settle(c, tag, multiple, outcome), bad ? REPLY_COMMAND_INVALID : 0);
+    if (!bad && !multiple) model_tell(m, c, tag, outcome);
+    uint64_t through = tag ? tag : m->next - 1;
+    for (uint64_t n = 1; !bad && multiple && n <= through; n++)
+        if (!m->numbers[n].settled) model_tell(m, c, n, outcome);
+    expect_nothing(c);
+}
+
+static void model_return(struct model *m, struct confirms *c) {
+    unsigned key = rnd(m, 3);
+    size_t size = rnd(m, BODY_SIZES);
+    bool found = false;
+    for (uint64_t n = 1; n < m->next && !found; n++) {
+        struct known *k = &m->numbers[n];
+        found = k->mandatory && !k->returned && !k->settled && k->key == key && k->body_size == size;
+        if (found) k->returned = true;
+    }
+    assert_int_equal(confirms_returned(c, text("ex"), text(keys[key]), size, REPLY_NO_ROUTE), found);
+}
+
+static void model_end(struct model *m, struct confirms *c) {
+    uint64_t sent = rnd(m, (uint32_t)m->next);
+    assert_int_equal(confirms_owed(c), m->unsettled);
+    confirms_end(c, sent);
+    for (uint64_t n = 1; n < m->next; n++)
+        if (!m->numbers[n].settled) model_tell(m, c, n, n <= sent ? LAGO_PUBLISH_UNKNOWN : LAGO_PUBLISH_NOT_SENT);
+    expect_nothing(c);
+    assert_int_equal(c->unsettled, 0);
+}
+
+static void random_lives_agree_with_a_model(void **state) {
+    static struct model m;
+    (void)state;
+    for (uint32_t seed = 1; seed <= SEEDS; seed++) {
+        struct fixture f;
+        setup(&f, true);
+        m = (struct model){ .next = 1, .seed = seed };
+        for (unsigned i = 0; i < STEPS; i++) {
+            uint32_t what = rnd(&m, 100);
+            if (what < 55)
+                model_publish(&m, &f.c);
+            else if (what < 90)
+                model_settle(&m, &f.c);
+            else
+                model_return(&m, &f.c);
+            assert_int_equal(f.c.unsettled, m.unsettled);
+        }
+        model_end(&m, &f.c);
+        teardown(&f);
+    }
+}
+
+/* ---------------------------------------------------------------- tags that a broker must not send */
+
+static void every_bad_tag_has_a_problem(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID); /* before any publish */
+    publish_many(&f.c, 3);
+    assert_int_equal(settle(&f.c, 0, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+    assert_int_equal(settle(&f.c, 4, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+    assert_int_equal(settle(&f.c, 4, true, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+    assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_NACKED), 0);
+    expect(&f.c, 2, LAGO_PUBLISH_NACKED);
+    assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID); /* twice, inside the ring */
+    assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), 0);
+    expect(&f.c, 1, LAGO_PUBLISH_CONFIRMED);
+    assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID); /* twice, out of the ring */
+    expect_nothing(&f.c);
+    assert_int_equal(f.c.unsettled, 1);
+    teardown(&f);
+}
+
+static void confirms_that_nobody_selected_are_a_problem(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, false);
+    assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+    assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+    teardown(&f);
+}
+
+/* A walk from 1 to 2^64-1 would not end in this test's life. */
+static void the_largest_tag_costs_no_walk(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    publish_many(&f.c, 100);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_int_equal(settle(&f.c, UINT64_MAX - i, i % 2, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+        expect_nothing(&f.c);
+    }
+    assert_int_equal(f.c.unsettled, 100);
+    teardown(&f);
+}
+
+static void a_multiple_of_what_is_settled_settles_nothing(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0); /* "all so far" of nothing */
+    expect_nothing(&f.c);
+    publish_many(&f.c, 2);
+    assert_int_equal(settle(&f.c, 1, true, LAGO_PUBLISH_CONFIRMED), 0);
+    expect(&f.c, 1, LAGO_PUBLISH_CONFIRMED);
+    expect_nothing(&f.c);
+    assert_int_equal(settle(&f.c, 1, true, LAGO_PUBLISH_CONFIRMED), 0);
+    expect_nothing(&f.c);
+    assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_NACKED), 0);
+    expect(&f.c, 2, LAGO_PUBLISH_NACKED);
+    expect_nothing(&f.c);
+    teardown(&f);
+}
+
+/* What is published while a run is told belongs to a later one. */
+static void a_run_ends_where_it_was_said_to_end(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    publish_many(&f.c, 2);
+    assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
+    expect(&f.c, 1, LAGO_PUBLISH_CONFIRMED);
+    publish_many(&f.c, 200); /* the ring grows in the middle of it */
+    expect(&f.c, 2, LAGO_PUBLISH_CONFIRMED);
+    expect_nothing(&f.c);
+    assert_int_equal(f.c.unsettled, 200);
+    teardown(&f);
+}
+
+/* ---------------------------------------------------------------- returns */
+
+static void a_return_belongs_to_the_oldest_equal_publish(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    (void)publish(&f.c, false, "k", 5, callback); /* 1: not mandatory */
+    (void)publish(&f.c, true, "other", 5, callback);
+    (void)publish(&f.c, true, "k", 6, callback); /* 3: another size */
+    (void)publish(&f.c, true, "k", 5, callback);
+    (void)publish(&f.c, true, "k", 5, callback);
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 5, REPLY_NO_ROUTE));
+    assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
+    for (uint64_t n = 1; n <= 5; n++) expect(&f.c, n, n == 4 ? LAGO_PUBLISH_RETURNED : LAGO_PUBLISH_CONFIRMED);
+    assert_false(confirms_returned(&f.c, text("ex"), text("k"), 5, REPLY_NO_ROUTE)); /* 5 was settled */
+    teardown(&f);
+}
+
+/* "ab" + "c" and "a" + "bc" are different routes. */
+static void a_route_is_exchange_and_key(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    assert_non_null(confirms_prepare(&f.c, true, "ab", "c"));
+    (void)confirms_commit(&f.c);
+    assert_false(confirms_returned(&f.c, text("a"), text("bc"), 0, REPLY_NO_ROUTE));
+    assert_false(confirms_returned(&f.c, text(""), text("abc"), 0, REPLY_NO_ROUTE));
+    assert_true(confirms_returned(&f.c, text("ab"), text("c"), 0, REPLY_NO_ROUTE));
+    assert_false(confirms_returned(&f.c, text("ab"), text("c"), 0, REPLY_NO_ROUTE));
+    teardown(&f);
+}
+
+static void a_returned_publish_says_why(void **state) {
+    lago_publish_result_t result;
+    struct confirm_slot slot;
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    (void)publish(&f.c, true, "k", 0, callback);
+    (void)publish(&f.c, true, "k", 0, callback);
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 313));
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 312));
+    assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), 0);
+    assert_true(confirms_next(&f.c, &result, &slot));
+    assert_int_equal(result.outcome, LAGO_PUBLISH_RETURNED);
+    assert_int_equal(result.reply_code, 313);
+    assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_NACKED), 0); /* the nack is the later word */
+    assert_true(confirms_next(&f.c, &result, &slot));
+    assert_int_equal(result.outcome, LAGO_PUBLISH_NACKED);
+    assert_int_equal(result.reply_code, 0);
+    teardown(&f);
+}
+
+/* ---------------------------------------------------------------- ends */
+
+static void an_end_tells_what_left_from_what_did_not(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, false);
+    confirms_select(&f.c, 10); /* ten publishes were unconfirmed */
+    confirms_select(&f.c, 99); /* a second one changes nothing */
+    publish_many(&f.c, 4);
+    assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_CONFIRMED), 0);
+    expect(&f.c, 2, LAGO_PUBLISH_CONFIRMED);
+    confirms_end(&f.c, 13);
+    expect(&f.c, 1, LAGO_PUBLISH_UNKNOWN);
+    expect(&f.c, 3, LAGO_PUBLISH_UNKNOWN);
+    expect(&f.c, 4, LAGO_PUBLISH_NOT_SENT);
+    expect_nothing(&f.c);
+    teardown(&f);
+}
+
+static void an_end_before_anything_left(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, false);
+    confirms_select(&f.c, 10);
+    publish_many(&f.c, 1);
+    confirms_end(&f.c, 7); /* not even all that came before confirm.select */
+    expect(&f.c, 1, LAGO_PUBLISH_NOT_SENT);
+    expect_nothing(&f.c);
+    teardown(&f);
+}
+
+/* A confirm came, its callback was not called yet: it is still owed. */
+static void what_is_settled_and_not_told_is_owed(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    publish_many(&f.c, 2);
+    (void)publish(&f.c, false, "", 0, NULL);
+    assert_int_equal(confirms_owed(&f.c), 2);
+    assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_CONFIRMED), 0);
+    assert_int_equal(confirms_owed(&f.c), 2);
+    expect(&f.c, 2, LAGO_PUBLISH_CONFIRMED);
+    assert_int_equal(confirms_owed(&f.c), 1);
+    teardown(&f);
+}
+
+/* ---------------------------------------------------------------- memory */
+
+static void publishes_of_one_route_share_it(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    for (unsigned i = 0; i < 64; i++) (void)publish(&f.c, true, "k", 0, callback);
+    size_t calls = f.fail.calls;
+    for (unsigned i = 0; i < 10000; i++) {
+        assert_int_equal(settle(&f.c, i + 1, false, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, i + 1, LAGO_PUBLISH_CONFIRMED);
+        (void)publish(&f.c, true, "k", 0, callback);
+    }
+    assert_int_equal(f.fail.calls, calls);
+    assert_int_equal(f.fail.live_count, 2); /* the ring and the route */
+    teardown(&f);
+}
+
+static void a_publish_that_was_given_up_leaves_nothing(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    (void)publish(&f.c, true, "k", 0, callback);
+    for (unsigned i = 0; i < 200; i++) {
+        assert_non_null(confirms_prepare(&f.c, true, "ex", keys[i % 3]));
+        confirms_abandon(&f.c);
+    }
+    assert_int_equal(f.c.next, 2);
+    assert_int_equal(f.c.unsettled, 1);
+    assert_false(confirms_returned(&f.c, text("ex"), text("red"), 0, REPLY_NO_ROUTE));
+    teardown(&f);
+}
+
+static void without_memory_no_number_is_taken(void **state) {
+    struct fixture f;
+    (void)state;
+    for (size_t at = 1; at <= 2; at++) { /* the ring, the route */
+        setup(&f, true);
+        fail_alloc_at(&f.fail, at, false);
+        assert_null(confirms_prepare(&f.c, true, "ex", "k"));
+        assert_int_equal(f.c.next, 1);
+        assert_int_equal(publish(&f.c, true, "k", 0, callback), 1);
+        publish_many(&f.c, 63);
+        fail_alloc_at(&f.fail, 1, true);
+        assert_null(confirms_prepare(&f.c, false, "", "")); /* the ring is full */
+        fail_alloc_at(&f.fail, 0, false);
+        assert_int_equal(publish(&f.c, false, "", 0, callback), 65);
+        assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
+        for (uint64_t n = 1; n <= 65; n++) expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+        teardown(&f);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_lives_agree_with_a_model),
+        cmocka_unit_test(every_bad_tag_has_a_problem),
+        cmocka_unit_test(confirms_that_nobody_selected_are_a_problem),
+        cmocka_unit_test(the_largest_tag_costs_no_walk),
+        cmocka_unit_test(a_multiple_of_what_is_settled_settles_nothing),
+        cmocka_unit_test(a_run_ends_where_it_was_said_to_end),
+        cmocka_unit_test(a_return_belongs_to_the_oldest_equal_publish),
+        cmocka_unit_test(a_route_is_exchange_and_key),
+        cmocka_unit_test(a_returned_publish_says_why),
+        cmocka_unit_test(an_end_tells_what_left_from_what_did_not),
+        cmocka_unit_test(an_end_before_anything_left),
+        cmocka_unit_test(what_is_settled_and_not_told_is_owed),
+        cmocka_unit_test(publishes_of_one_route_share_it),
+        cmocka_unit_test(a_publish_that_was_given_up_leaves_nothing),
+        cmocka_unit_test(without_memory_no_number_is_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,383 @@
+/* Virtual time and an imagined network. Must not know AMQP; server.h is the broker's side. */
+#include "virtual.h"
+
+#include "deadline.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLICES_MAX   16u
+#define PIECE_RANDOM 16u     /* largest random piece without piece_max: several to a frame */
+#define STEPS_MAX    1000000 /* a client that never comes to rest has a bug */
+
+struct virtual_piece {
+    struct virtual_piece *next;
+    size_t size, done;
+    uint8_t bytes[];
+};
+
+__attribute__((format(printf, 1, 2), noreturn)) static void broken(const char *format, ...) {
+    va_list args;
+    fprintf(stderr, "virtual transport: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    abort();
+}
+
+static void *grown(void *data, size_t *capacity, size_t needed) {
+    if (needed <= *capacity) return data;
+    while (*capacity < needed) *capacity = *capacity ? *capacity * 2 : 1024;
+    data = realloc(data, *capacity);
+    if (!data) broken("no memory for the test itself");
+    return data;
+}
+
+/* ---------------------------------------------------------------- input that waits */
+
+static void pieces_clear(struct virtual *v) {
+    while (v->first_piece) {
+        struct virtual_piece *piece = v->first_piece;
+        v->first_piece = piece->next;
+        free(piece);
+    }
+    v->last_piece = NULL;
+}
+
+void virtual_input(struct virtual *v, const void *data, size_t size) {
+    struct virtual_piece *piece = malloc(sizeof(*piece) + size);
+    if (!piece) broken("no memory for the test itself");
+    if (size) memcpy(piece->bytes, data, size);
+    piece->next = NULL;
+    piece->size = size;
+    piece->done = 0;
+    if (v->last_piece)
+        v->last_piece->next = piece;
+    else
+        v->first_piece = piece;
+    v->last_piece = piece;
+}
+
+/* A small generator of its own, so that a seed means the same everywhere. */
+static uint32_t random_next(uint32_t *seed) {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    return *seed;
+}
+
+static size_t piece_size(struct virtual *v, size_t left) {
+    size_t max = v->piece_max;
+    if (v->piece_seed) max = 1 + random_next(&v->piece_seed) % (max ? max : PIECE_RANDOM);
+    return max && max < left ? max : left;
+}
+
+/* The next bytes in memory of exactly their size, so that a sanitizer sees who reads beyond. */
+static size_t lend_input(struct virtual *v) {
+    struct virtual_piece *piece = v->first_piece;
+    size_t size = piece_size(v, piece->size - piece->done);
+    v->lent = malloc(size ? size : 1);
+    if (!v->lent) broken("no memory for the test itself");
+    memcpy(v->lent, piece->bytes + piece->done, size);
+    piece->done += size;
+    if (piece->done == piece->size) {
+        v->first_piece = piece->next;
+        if (!v->first_piece) v->last_piece = NULL;
+        free(piece);
+    }
+    return size;
+}
+
+static void take_back_input(struct virtual *v) {
+    if (!v->lent || (!v->finished && link_has_input(v->conn))) return;
+    free(v->lent);
+    v->lent = NULL;
+}
+
+/* ---------------------------------------------------------------- verbs */
+
+static struct virtual *verb(void *transport, const char *name) {
+    struct virtual *v = transport;
+    if (v->finishing) broken("%s after finish", name);
+    return v;
+}
+
+static uint64_t verb_now(void *transport) { return ((struct virtual *)transport)->now; }
+
+static int verb_resolve(void *transport, const char *host, uint16_t port, const lago_tcp_options_t *tcp_options) {
+    struct virtual *v = verb(transport, "resolve");
+    (void)tcp_options;
+    if (v->link != VIRTUAL_NO_LINK) broken("resolve before hang_up");
+    v->counts.resolve++;
+    snprintf(v->host, sizeof(v->host), "%s", host);
+    v->port = port;
+    if (v->resolve_result < 0) return v->resolve_result;
+    v->link = VIRTUAL_RESOLVING;
+    v->answer_pending = true;
+    return 0;
+}
+
+static int verb_connect(void *transport, size_t address) {
+    struct virtual *v = verb(transport, "connect");
+    if (v->link != VIRTUAL_NO_LINK) broken("connect before hang_up");
+    if (address >= v->address_count) broken("connect to address %zu of %zu", address, v->address_count);
+    v->counts.connect++;
+    v->address = address;
+    if (v->connect_result < 0) return v->connect_result;
+    v->link = VIRTUAL_CONNECTING;
+    v->answer_pending = true;
+    return 0;
+}
+
+static void drop_link(struct virtual *v) {
+    v->link = VIRTUAL_NO_LINK;
+    v->answer_pending = v->lost_pending = v->write_failed = false;
+    v->write_status = 0;
+    pieces_clear(v);
+}
+
+static void verb_hang_up(void *transport, bool reset) {
+    struct virtual *v = verb(transport, "hang_up");
+    v->counts.hang_up++;
+    v->counts.reset += reset;
+    drop_link(v);
+}
+
+static void verb_wake(void *transport) { verb(transport, "wake")->counts.wake++; }
+
+static bool verb_unread(void *transport) {
+    struct virtual *v = verb(transport, "unread");
+    v->counts.unread++;
+    return v->link == VIRTUAL_CONNECTED && (v->unread_always || v->first_piece || v->lost_pending);
+}
+
+static void verb_cancel_posts(void *transport) { verb(transport, "cancel_posts")->counts.cancel_posts++; }
+
+static void verb_finish(void *transport) {
+    struct virtual *v = verb(transport, "finish");
+    v->counts.finish++;
+    v->finishing = true;
+    drop_link(v);
+}
+
+static const struct transport_ops virtual_ops = {
+    .now = verb_now,
+    .resolve = verb_resolve,
+    .connect = verb_connect,
+    .hang_up = verb_hang_up,
+    .wake = verb_wake,
+    .unread = verb_unread,
+    .cancel_posts = verb_cancel_posts,
+    .finish = verb_finish,
+};
+
+/* ---------------------------------------------------------------- the log */
+
+static void log_line_came(lago_log_level_t level, const char *line, void *data) {
+    struct virtual *v = data;
+    size_t size = strlen(line);
+    v->log = grown(v->log, &v->log_capacity, v->log_size + size + 2);
+    memcpy(v->log + v->log_size, line, size);
+    v->log_size += size;
+    v->log[v->log_size++] = '\n';
+    v->log[v->log_size] = '\0';
+    if (v->on_line) v->on_line(v->on_line_data, level, line);
+}
+
+static bool line_matches(const char *line, size_t size, const char *wanted) {
+    size_t wanted_size = strlen(wanted);
+    bool prefix = wanted_size > 0 && wanted[wanted_size - 1] == '*';
+    if (prefix) wanted_size--;
+    return (prefix ? size >= wanted_size : size == wanted_size) && memcmp(line, wanted, wanted_size) == 0;
+}
+
+bool virtual_saw(struct virtual *v, const char *line) {
+    for (size_t at = v->log_seen; at < v->log_size;) {
+        const char *start = v->log + at;
+        size_t size = (size_t)((const char *)memchr(start, '\n', v->log_size - at) - start);
+        at += size + 1;
+        if (!line_matches(start, size, line)) continue;
+        v->log_seen = at;
+        return true;
+    }
+    return false;
+}
+
+void virtual_forget_log(struct virtual *v) { v->log_seen = v->log_size; }
+
+/* ---------------------------------------------------------------- running */
+
+static void turn(struct virtual *v) {
+    v->counts.turns++;
+    link_turn(v->conn);
+}
+
+/* The answer of a lookup or a connect; false if there is none. */
+static bool tell_answer(struct virtual *v) {
+    char endpoint[64];
+    bool resolving = v->link == VIRTUAL_RESOLVING;
+    int status = resolving ? v->resolve_status : v->connect_status[v->address % VIRTUAL_ADDRESSES_MAX];
+    if (!v->answer_pending || status == VIRTUAL_NEVER) return false;
+    v->answer_pending = false;
+    v->link = status < 0 || resolving ? VIRTUAL_NO_LINK : VIRTUAL_CONNECTED;
+    if (resolving) {
+        link_resolved(v->conn, status, status < 0 ? 0 : v->address_count);
+        return true;
+    }
+    const char *name = v->endpoint[v->address % VIRTUAL_ADDRESSES_MAX];
+    snprintf(endpoint, sizeof(endpoint), "192.0.2.%zu:5672", v->address + 1);
+    link_connected(v->conn, status, name ? name : endpoint);
+    return true;
+}
+
+/* One piece of input, or the end of the link behind it; false if there is nothing or nobody wants it. */
+static bool read_some(struct virtual *v) {
+    if (v->link != VIRTUAL_CONNECTED || v->hold_input || v->lent || !link_wants(v->conn).read) return false;
+    if (v->first_piece) {
+        size_t size = lend_input(v);
+        v->counts.inputs++;
+        link_input(v->conn, v->lent, size);
+        turn(v);
+        return true;
+    }
+    if (!v->lost_pending) return false;
+    v->lost_pending = false;
+    link_lost(v->conn, v->lost_status);
+    return true;
+}
+
+static void keep_output(struct virtual *v, const uint8_t *data, size_t size) {
+    v->output = grown(v->output, &v->output_capacity, v->output_size + size);
+    memcpy(v->output + v->output_size, data, size);
+    v->output_size += size;
+}
+
+/* What the peer takes now; false if nothing moved. */
+static bool write_some(struct virtual *v) {
+    struct slice slices[SLICES_MAX];
+    if (v->link != VIRTUAL_CONNECTED || v->write_failed || !link_wants(v->conn).write) return false;
+    if (v->write_status < 0) {
+        v->write_failed = true;
+        link_write_failed(v->conn, v->write_status);
+        return true;
+    }
+    size_t limit = v->room < v->write_max ? v->room : v->write_max, size = 0;
+    size_t count = link_output(v->conn, slices, SLICES_MAX);
+    if (count == 0) broken("link_wants says write, and there is no output");
+    for (size_t i = 0; i < count && size < limit; i++) {
+        size_t part = slices[i].size < limit - size ? slices[i].size : limit - size;
+        keep_output(v, slices[i].data, part);
+        size += part;
+    }
+    if (size == 0) return false;
+    if (v->room != SIZE_MAX) v->room -= size;
+    v->counts.writes++;
+    v->drained_at = v->now;
+    link_written(v->conn, size);
+    return true;
+}
+
+static void finish(struct virtual *v) {
+    lago_connection_t *conn = v->conn;
+    v->finished = true;
+    v->conn = NULL;
+    free(v->lent); /* the client must not have it any more */
+    v->lent = NULL;
+    link_finished(conn);
+}
+
+/* One thing, in an adapter's order: answers, the turn, writing, reading. False when nothing is left to do. */
+static bool step(struct virtual *v) {
+    if (tell_answer(v)) return true;
+    struct link_wants wants = link_wants(v->conn);
+    if (wants.turn || wants.deadline <= v->now) {
+        turn(v);
+        return true;
+    }
+    return write_some(v) || read_some(v);
+}
+
+void virtual_run(struct virtual *v) {
+    int steps = 0;
+    if (v->in_client) broken("virtual_run from inside a callback");
+    v->in_client = true;
+    while (v->conn) {
+        if (v->finishing) {
+            finish(v);
+            break;
+        }
+        bool more = step(v);
+        take_back_input(v);
+        if (!more && !v->finishing) break;
+        if (++steps > STEPS_MAX) broken("the client never comes to rest");
+    }
+    v->in_client = false;
+}
+
+/* ---------------------------------------------------------------- time */
+
+uint64_t virtual_time(const struct virtual *v) { return v->now - VIRTUAL_START_MS; }
+
+uint64_t virtual_next_deadline(const struct virtual *v) {
+    if (!v->conn) return DEADLINE_NEVER;
+    uint64_t deadline = link_wants(v->conn).deadline;
+    if (deadline == DEADLINE_NEVER) return deadline;
+    return deadline > v->now ? deadline - v->now : 0;
+}
+
+void virtual_advance(struct virtual *v, uint64_t ms) {
+    uint64_t end = v->now + ms;
+    virtual_run(v);
+    for (;;) {
+        uint64_t next = virtual_next_deadline(v);
+        if (next > end - v->now) break;
+        v->now += next;
+        virtual_run(v);
+    }
+    v->now = end;
+    virtual_run(v);
+}
+
+void virtual_oversleep(struct virtual *v, uint64_t ms) { v->now += ms; }
+
+/* ---------------------------------------------------------------- the rest of the network */
+
+void virtual_lose(struct virtual *v, int status) {
+    v->lost_pending = true;
+    v->lost_status = status;
+}
+
+void virtual_fail_write(struct virtual *v, int status) { v->write_status = status; }
+
+void virtual_take(struct virtual *v, size_t size) { v->room = size; }
+
+/* ---------------------------------------------------------------- life */
+
+void virtual_init(struct virtual *v) {
+    memset(v, 0, sizeof(*v));
+    fail_alloc_init(&v->alloc);
+    v->now = VIRTUAL_START_MS;
+    v->address_count = 1;
+    v->room = v->write_max = SIZE_MAX;
+    v->log_level = LAGO_LOG_TRACE;
+}
+
+int virtual_connect(struct virtual *v, const char *url, const lago_connection_options_t *options) {
+    struct environment environment = {
+        .alloc = v->alloc.allocator, .log = log_line_came, .log_data = v, .log_level = v->log_level
+    };
+    struct transport transport = { .ops = &virtual_ops, .self = v };
+    return connection_new(&environment, &transport, url, options, &v->conn);
+}
+
+void virtual_deinit(struct virtual *v) {
+    virtual_run(v);
+    if (v->conn) broken("the connection has not ended");
+    if (v->counts.finish > 1) broken("finish was called %u times", v->counts.finish);
+    pieces_clear(v);
+    free(v->output);
+    free(v->log);
+    if (v->alloc.live_count > 0) broken("%zu blocks (%zu bytes) leaked", v->alloc.live_count, v->alloc.live_bytes);
+}
