@@ -1,0 +1,198 @@
+/*
+ * Replays a transcript: whole; with the broker's bytes one at a time; in random pieces, and small writes; and with every
+ * allocation failing in turn. The first three must do exactly what is written down, byte for byte on the wire; in the last one
+ * nothing may crash or leak, and every promise is still kept exactly once.
+ *
+ *     runner FILE            test
+ *     runner --print FILE    print what really happens, with the comments of the file
+ */
+#include "play.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RANDOM_REPLAYS = 8, SIDE_WIDTH = 76 };
+
+/* How a replay differs from the plain one. */
+struct way {
+    const char *name;
+    size_t piece_max, write_max;
+    uint32_t seed;
+    size_t fail_at; /* 0: no allocation fails */
+    bool fail_from_then_on;
+};
+
+static char *read_file(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file || fseek(file, 0, SEEK_END) != 0) {
+        perror(path);
+        exit(2);
+    }
+    size_t size = (size_t)ftell(file);
+    char *text = calloc(1, size + 1);
+    rewind(file);
+    if (!text || fread(text, 1, size, file) != size) abort();
+    fclose(file);
+    return text;
+}
+
+/* ---------------------------------------------------------------- comparing */
+
+/* The next line that counts; NULL at the end. Moves *at. */
+static const char *next_line(const char **at, size_t *size) {
+    while (**at) {
+        const char *line = *at;
+        *size = strcspn(line, "\n");
+        *at += *size + (line[*size] == '\n');
+        while (*size > 0 && line[*size - 1] == ' ') --*size;
+        if (*size > 0 && line[0] != '#') return line;
+    }
+    *size = 0;
+    return NULL;
+}
+
+static bool same(const char *a, size_t a_size, const char *b, size_t b_size) {
+    return (a == NULL) == (b == NULL) && a_size == b_size && (a == NULL || memcmp(a, b, a_size) == 0);
+}
+
+static void print_sides(const char *expected, const char *actual) {
+    printf("  %-*s | %s\n", SIDE_WIDTH, "expected", "actual");
+    for (;;) {
+        size_t expected_size, actual_size;
+        const char *e = next_line(&expected, &expected_size), *a = next_line(&actual, &actual_size);
+        if (!e && !a) return;
+        bool equal = same(e, expected_size, a, actual_size);
+        printf("%c %-*.*s %c %.*s\n", equal ? ' ' : '*', SIDE_WIDTH, (int)expected_size, e ? e : "", equal ? '|' : '!',
+               (int)actual_size, a ? a : "");
+    }
+}
+
+static bool texts_match(const char *expected, const char *actual) {
+    const char *e, *a;
+    size_t expected_size, actual_size;
+    do {
+        e = next_line(&expected, &expected_size);
+        a = next_line(&actual, &actual_size);
+        if (!same(e, expected_size, a, actual_size)) return false;
+    } while (e && a);
+    return true;
+}
+
+/* ---------------------------------------------------------------- one replay */
+
+static void begin(struct play *p, const struct way *way) {
+    play_init(p);
+    p->v.piece_max = way->piece_max;
+    p->v.piece_seed = way->seed;
+    if (way->write_max) p->v.write_max = way->write_max;
+    p->curious = way->fail_at > 0;
+    fail_alloc_at(&p->v.alloc, way->fail_at, way->fail_from_then_on);
+}
+
+/* The bytes on the wire of the first replay: all others must write the same. */
+struct wire {
+    uint8_t *bytes;
+    size_t size;
+};
+
+static bool wire_matches(struct wire *wire, const struct play *p) {
+    if (!wire->bytes) {
+        wire->size = p->v.output_size;
+        wire->bytes = malloc(wire->size + 1);
+        if (!wire->bytes) abort();
+        if (wire->size) memcpy(wire->bytes, p->v.output, wire->size);
+        return true;
+    }
+    return wire->size == p->v.output_size && (wire->size == 0 || memcmp(wire->bytes, p->v.output, wire->size) == 0);
+}
+
+static bool judge(const struct play *p, const struct way *way, const char *script, bool wire_good) {
+    bool text_good = way->fail_at > 0 || texts_match(script, p->text ? p->text : "");
+    if (text_good && wire_good && !p->problem) return true;
+    printf("not ok: replayed %s", way->name);
+    if (way->fail_at) printf(", allocation %zu fails%s", way->fail_at, way->fail_from_then_on ? " and all after it" : "");
+    printf("\n");
+    if (p->problem) printf("  broken promise: %s\n", p->problem);
+    if (!wire_good) printf("  other bytes were written than in the first replay\n");
+    print_sides(way->fail_at ? "" : script, p->text ? p->text : "");
+    return false;
+}
+
+/* @return whether it went well; *allocations: how many there were, or 0 when fewer than way->fail_at. */
+static bool replay(const char *script, const struct way *way, struct wire *wire, size_t *allocations) {
+    struct play *p = malloc(sizeof(*p));
+    if (!p) abort();
+    begin(p, way);
+    play_script(p, script, false);
+    size_t calls = p->v.alloc.calls;
+    *allocations = calls >= way->fail_at ? calls : 0;
+    bool wire_good = way->fail_at > 0 || wire_matches(wire, p);
+    play_end(p);
+    bool good = judge(p, way, script, wire_good);
+    free(p->problem);
+    free(p->text);
+    free(p);
+    return good;
+}
+
+/* ---------------------------------------------------------------- all replays */
+
+static bool replay_exactly(const char *script) {
+    static const struct way ways[] = {
+        { .name = "whole" },
+        { .name = "one byte at a time", .piece_max = 1 },
+        { .name = "with writes of one byte", .write_max = 1 },
+    };
+    struct wire wire = { NULL, 0 };
+    size_t allocations;
+    bool good = true;
+    for (size_t i = 0; good && i < sizeof(ways) / sizeof(ways[0]); i++) good = replay(script, &ways[i], &wire, &allocations);
+    for (uint32_t seed = 1; good && seed <= RANDOM_REPLAYS; seed++) {
+        struct way way = {
+            .name = "in random pieces", .seed = seed * 2654435761u, .piece_max = 4u << seed, .write_max = 7 * seed
+        };
+        good = replay(script, &way, &wire, &allocations);
+    }
+    free(wire.bytes);
+    return good;
+}
+
+static bool replay_without_memory(const char *script, bool from_then_on, size_t piece_max) {
+    size_t allocations = 1, n = 1;
+    for (; allocations > 0; n++) {
+        struct way way = { .name = "without memory", .fail_at = n, .fail_from_then_on = from_then_on, .piece_max = piece_max };
+        if (!replay(script, &way, NULL, &allocations)) return false;
+    }
+    printf("ok: replayed %zu times without memory%s\n", n - 1, from_then_on ? " from some point on" : "");
+    return true;
+}
+
+static int print(const char *path) {
+    char *script = read_file(path);
+    struct play p;
+    begin(&p, &(struct way){ .name = "whole" });
+    play_script(&p, script, true);
+    fputs(p.text ? p.text : "", stdout);
+    fflush(stdout);
+    play_end(&p);
+    if (p.problem) fprintf(stderr, "%s: broken promise: %s\n", path, p.problem);
+    int status = p.problem != NULL;
+    free(p.problem);
+    free(p.text);
+    free(script);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 3 && strcmp(argv[1], "--print") == 0) return print(argv[2]);
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s [--print] FILE\n", argv[0]);
+        return 2;
+    }
+    char *script = read_file(argv[1]);
+    bool good = replay_exactly(script) && replay_without_memory(script, false, 0) && replay_without_memory(script, true, 0) &&
+                replay_without_memory(script, false, 1);
+    free(script);
+    return good ? 0 : 1;
+}

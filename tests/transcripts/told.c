@@ -1,0 +1,271 @@
+/*
+ * What the client calls back, written down as lines; after each line the script may act inside the callback (`on ... do ...`).
+ * Counts every promise, for the check at the end.
+ */
+#include "play.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------- around a callback */
+
+static void hooks_run(struct play *p, const char *line) {
+    for (size_t i = 0; i < p->hook_count; i++) {
+        struct hook *hook = &p->hooks[i];
+        if (hook->used || strncmp(line, hook->prefix, strlen(hook->prefix)) != 0) continue;
+        hook->used = !hook->always;
+        play_act(p, hook->act);
+    }
+}
+
+/* A line, and what the script does there. `may_nest`: free_data and releases, which lago_connection_free makes at once. */
+__attribute__((format(printf, 3, 4))) static void tell(struct play *p, bool may_nest, const char *format, ...) {
+    char line[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    if (p->in_call && !(may_nest && p->in_free)) play_problem(p, "called back from inside a call: %s", line);
+    if (p->in_callback && !(may_nest && p->in_free)) play_problem(p, "callbacks nest: %s", line);
+    play_emit(p, "!  ", "%s", line);
+    bool outer = p->in_callback;
+    p->in_callback = true;
+    if (!p->silent) hooks_run(p, line);
+    p->in_callback = outer;
+}
+
+/* A reason's facts; its wording is the log's matter. */
+static const char *words_of(const lago_reason_t *r) {
+    static const char *const origins[] = { "client", "broker", "network" };
+    static char words[600];
+    if (!r) return "";
+    int size = snprintf(words, sizeof(words), " %s by %s in %s", lago_error_name(r->code), origins[r->origin],
+                        lago_phase_name(r->phase));
+    if (r->reply_code) size += snprintf(words + size, sizeof(words) - (size_t)size, ", %u", r->reply_code);
+    if (r->reply_text_size) size += snprintf(words + size, sizeof(words) - (size_t)size, " \"%s\"", r->reply_text);
+    if (r->os_error) size += snprintf(words + size, sizeof(words) - (size_t)size, ", %s", lago_error_name(r->os_error));
+    if (r->class_id) snprintf(words + size, sizeof(words) - (size_t)size, ", method %u,%u", r->class_id, r->method_id);
+    return words;
+}
+
+static struct owed *told_once(void *data) {
+    struct owed *owed = data;
+    if (++owed->told > 1) play_problem(owed->play, "%s was told %u times", owed->name, owed->told);
+    return owed;
+}
+
+/* "c1 queue.declare", or with a name given by the script "c1 first". */
+static const char *who(const struct owed *owed) {
+    static char words[300];
+    if (owed->channel)
+        snprintf(words, sizeof(words), "c%d %s", owed->channel->number, owed->name);
+    else
+        snprintf(words, sizeof(words), "%s", owed->name);
+    return words;
+}
+
+static void tell_end(struct owed *owed, const lago_reason_t *reason, const char *good) {
+    tell(owed->play, false, "%s%s%s", who(owed), reason ? " failed:" : good, words_of(reason));
+}
+
+/* ---------------------------------------------------------------- the log */
+
+void told_line(void *data, lago_log_level_t level, const char *line) {
+    struct play *p = data;
+    if (level == LAGO_LOG_TRACE && strncmp(line, "C> ", 3) == 0 && !p->handshaking) play_emit(p, "C> ", "%s", line + 3);
+    if (level == LAGO_LOG_ERROR) play_emit(p, "L> ", "error: %s", line);
+    if (level == LAGO_LOG_WARNING) play_emit(p, "L> ", "warning: %s", line);
+}
+
+/* ---------------------------------------------------------------- the connection */
+
+void told_open(lago_connection_t *conn, void *data) {
+    struct play *p = data;
+    (void)conn;
+    p->opened++;
+    tell(p, false, "on_open");
+}
+
+void told_open_error(lago_connection_t *conn, const lago_reason_t *reason, void *data) {
+    struct play *p = data;
+    (void)conn;
+    p->open_failed++;
+    tell(p, false, "on_open_error%s", words_of(reason));
+}
+
+void told_close(lago_connection_t *conn, const lago_reason_t *reason, void *data) {
+    struct play *p = data;
+    (void)conn;
+    p->closed++;
+    tell(p, false, "on_close%s", words_of(reason));
+}
+
+void told_blocked(lago_connection_t *conn, lago_string_t reason, void *data) {
+    (void)conn;
+    tell(data, false, "on_blocked \"%s\"", reason.data);
+}
+
+void told_unblocked(lago_connection_t *conn, void *data) {
+    (void)conn;
+    tell(data, false, "on_unblocked");
+}
+
+void told_drain(lago_connection_t *conn, void *data) {
+    (void)conn;
+    tell(data, false, "on_drain");
+}
+
+void told_data_freed(void *data) {
+    struct play *p = data;
+    if (++p->data_freed > 1) play_problem(p, "the connection's data was freed %u times", p->data_freed);
+    tell(p, true, "data freed");
+}
+
+void told_timer(lago_connection_t *conn, int status, void *data) {
+    struct owed *owed = told_once(data);
+    (void)conn;
+    tell(owed->play, false, "%s%s", owed->name, status ? " canceled" : "");
+}
+
+void told_secret(lago_connection_t *conn, const lago_reason_t *reason, void *data) {
+    (void)conn;
+    tell_end(told_once(data), reason, " ok");
+}
+
+/* ---------------------------------------------------------------- channels */
+
+void told_channel_open(lago_channel_t *ch, const lago_reason_t *reason, void *data) {
+    struct played_channel *channel = data;
+    (void)ch;
+    channel->opened += reason == NULL;
+    channel->ended += reason != NULL;
+    tell(channel->play, false, "c%d on_open%s%s", channel->number, reason ? " failed:" : "", words_of(reason));
+}
+
+void told_channel_close(lago_channel_t *ch, const lago_reason_t *reason, void *data) {
+    struct played_channel *channel = data;
+    (void)ch;
+    if (++channel->ended > 1) play_problem(channel->play, "c%d ended %u times", channel->number, channel->ended);
+    tell(channel->play, false, "c%d on_close%s", channel->number, words_of(reason));
+}
+
+void told_return(lago_channel_t *ch, const lago_return_t *r, void *data) {
+    struct played_channel *channel = data;
+    (void)ch;
+    tell(channel->play, false, "c%d on_return %u \"%s\" exchange=\"%s\" routing_key=\"%s\" body=\"%s\"", channel->number,
+         r->reply_code, r->reply_text.data, r->message->exchange.data, r->message->routing_key.data,
+         (const char *)r->message->body.data);
+}
+
+void told_flow(lago_channel_t *ch, bool active, void *data) {
+    struct played_channel *channel = data;
+    (void)ch;
+    tell(channel->play, false, "c%d on_flow %s", channel->number, active ? "active" : "stopped");
+}
+
+void told_channel_data_freed(void *data) {
+    struct played_channel *channel = data;
+    if (++channel->data_freed > 1) play_problem(channel->play, "c%d's data was freed twice", channel->number);
+    tell(channel->play, true, "c%d data freed", channel->number);
+}
+
+/* ---------------------------------------------------------------- operations */
+
+void told_done(lago_channel_t *ch, const lago_reason_t *reason, void *data) {
+    (void)ch;
+    tell_end(told_once(data), reason, " ok");
+}
+
+void told_declared(lago_channel_t *ch, const lago_reason_t *reason, const lago_queue_declare_ok_t *ok, void *data) {
+    char words[400] = "";
+    (void)ch;
+    if (ok)
+        snprintf(words, sizeof(words), " ok queue=\"%s\" message_count=%u consumer_count=%u", ok->queue.data, ok->message_count,
+                 ok->consumer_count);
+    tell_end(told_once(data), reason, words);
+}
+
+void told_count(lago_channel_t *ch, const lago_reason_t *reason, uint32_t message_count, void *data) {
+    char words[64];
+    (void)ch;
+    snprintf(words, sizeof(words), " ok message_count=%u", message_count);
+    tell_end(told_once(data), reason, words);
+}
+
+void told_consumer(lago_channel_t *ch, const lago_reason_t *reason, lago_string_t tag, void *data) {
+    struct owed *owed = told_once(data);
+    (void)ch;
+    tell(owed->play, false, "%s \"%s\"%s%s", who(owed), tag.data, reason ? " failed:" : " ok", words_of(reason));
+}
+
+void told_flow_ok(lago_channel_t *ch, const lago_reason_t *reason, bool active, void *data) {
+    (void)ch;
+    tell_end(told_once(data), reason, active ? " ok active" : " ok stopped");
+}
+
+/* ---------------------------------------------------------------- messages */
+
+/* "<tag> redelivered exchange="" routing_key="q" content_type="text/plain" body="hello"" */
+static const char *message_words(const lago_message_t *m) {
+    static char words[1200];
+    char properties[400];
+    lago_properties_format(m->properties, properties, sizeof(properties));
+    int size = snprintf(words, sizeof(words), " %llu%s exchange=\"%s\" routing_key=\"%s\"%s%s",
+                        (unsigned long long)m->delivery_tag, m->redelivered ? " redelivered" : "", m->exchange.data,
+                        m->routing_key.data, properties[0] ? " " : "", properties);
+    if (m->message_count) size += snprintf(words + size, sizeof(words) - (size_t)size, " message_count=%u", m->message_count);
+    if (m->body.size <= 64)
+        snprintf(words + size, sizeof(words) - (size_t)size, " body=\"%s\"", (const char *)m->body.data);
+    else
+        snprintf(words + size, sizeof(words) - (size_t)size, " body size=%zu", strlen(m->body.data));
+    return words;
+}
+
+void told_message(lago_channel_t *ch, const lago_message_t *m, void *data) {
+    struct owed *owed = data;
+    (void)ch;
+    owed->play->message = m;
+    if (owed->told > 0) play_problem(owed->play, "a message after the end of consumer %s", owed->name);
+    tell(owed->play, false, "c%d message \"%s\"%s", owed->channel->number, m->consumer_tag.data, message_words(m));
+    owed->play->message = NULL;
+}
+
+void told_cancel(lago_channel_t *ch, lago_string_t tag, void *data) {
+    struct owed *owed = data;
+    (void)ch;
+    tell(owed->play, false, "c%d on_cancel \"%s\"", owed->channel->number, tag.data);
+}
+
+void told_consumer_data_freed(void *data) {
+    struct owed *owed = told_once(data);
+    tell(owed->play, true, "c%d consumer data freed", owed->channel->number);
+}
+
+void told_got(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_t *m, void *data) {
+    struct owed *owed = told_once(data);
+    (void)ch;
+    owed->play->message = m;
+    if (m)
+        tell(owed->play, false, "%s%s", who(owed), message_words(m));
+    else
+        tell_end(owed, reason, " empty");
+    owed->play->message = NULL;
+}
+
+void told_published(lago_channel_t *ch, const lago_publish_result_t *result, void *data) {
+    struct owed *owed = told_once(data);
+    char code[16] = "";
+    (void)ch;
+    if (result->reply_code) snprintf(code, sizeof(code), " %u", result->reply_code);
+    tell(owed->play, false, "%s %llu %s%s%s%s", who(owed), (unsigned long long)result->sequence_number,
+         lago_publish_outcome_name(result->outcome), code, result->reason ? ":" : "", words_of(result->reason));
+}
+
+void told_body_released(void *data) {
+    struct owed *owed = told_once(data);
+    free(owed->memory);
+    owed->memory = NULL;
+    tell(owed->play, true, "c%d body released", owed->channel->number);
+}
