@@ -1,0 +1,40 @@
+/* Addresses in and out of libuv's structs. Must not know what they are for. */
+#include "address.h"
+#include "alloc.h"
+#include <lago/error.h>
+#include <stdio.h>
+#include <string.h>
+
+int address_numeric(const char *host, uint16_t port, union address *address) {
+    memset(address, 0, sizeof *address);
+    if (uv_ip4_addr(host, port, &address->v4) == 0) return 0;
+    return uv_ip6_addr(host, port, &address->v6);
+}
+
+static size_t address_size(const struct addrinfo *info) {
+    if (info->ai_family == AF_INET) return sizeof(struct sockaddr_in);
+    if (info->ai_family == AF_INET6) return sizeof(struct sockaddr_in6);
+    return 0;
+}
+
+int address_list_copy(struct address_list *list, const lago_allocator_t *alloc, const struct addrinfo *found) {
+    size_t count = 0;
+    for (const struct addrinfo *info = found; info != NULL; info = info->ai_next) count += address_size(info) != 0;
+    *list = (struct address_list){ .items = NULL };
+    if (count == 0) return UV_EAI_NONAME;
+    list->items = mem_zero(alloc, count, sizeof *list->items);
+    if (list->items == NULL) return LAGO_ENOMEM;
+    for (const struct addrinfo *info = found; info != NULL; info = info->ai_next) {
+        if (address_size(info) == 0) continue;
+        memcpy(&list->items[list->count++], info->ai_addr, address_size(info));
+    }
+    return 0;
+}
+
+void address_format(const union address *address, char *endpoint, size_t size) {
+    char name[ENDPOINT_SIZE - 16] = "?";
+    bool v6 = address->any.sa_family == AF_INET6;
+    (void)uv_ip_name(&address->any, name, sizeof name); /* "?" says it all if the system cannot print its own address */
+    unsigned port = ntohs(v6 ? address->v6.sin6_port : address->v4.sin_port);
+    snprintf(endpoint, size, v6 ? "[%s]:%u" : "%s:%u", name, port);
+}

@@ -1,0 +1,102 @@
+/* Contexts: options, counting, the default log. Must not know sockets or connections. */
+#include "context.h"
+#include "alloc.h"
+#include <lago/error.h>
+#include <stdio.h>
+
+/* At a gigabit, 128 KiB is a millisecond of input, and one full frame of the default frame_max fits. */
+#define READ_SIZE_DEFAULT ((size_t)128 * 1024)
+#define READ_SIZE_MIN     ((size_t)4096)             /* the smallest frame_max (AMQP 0-9-1, 4.2.3) */
+#define READ_SIZE_MAX     ((size_t)16 * 1024 * 1024) /* more than any socket buffer holds */
+
+static const char *level_name(lago_log_level_t level) {
+    switch (level) {
+    case LAGO_LOG_ERROR: return "error";
+    case LAGO_LOG_WARNING: return "warning";
+    case LAGO_LOG_INFO: return "info";
+    case LAGO_LOG_DEBUG: return "debug";
+    case LAGO_LOG_TRACE: return "trace";
+    case LAGO_LOG_DEFAULT:
+    case LAGO_LOG_OFF: break;
+    }
+    return "log";
+}
+
+static void log_to_stderr(lago_log_level_t level, const char *line, void *data) {
+    (void)data;
+    fprintf(stderr, "lago: %s: %s\n", level_name(level), line);
+}
+
+static bool options_valid(const lago_context_options_t *options) {
+    const lago_allocator_t *alloc = &options->allocator;
+    bool all = alloc->malloc != NULL && alloc->realloc != NULL && alloc->free != NULL;
+    bool none = alloc->malloc == NULL && alloc->realloc == NULL && alloc->free == NULL;
+    if (!all && !none) return false;
+    if (options->read_size != 0 && (options->read_size < READ_SIZE_MIN || options->read_size > READ_SIZE_MAX)) return false;
+    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++)
+        if (options->reserved[i] != 0) return false;
+    return true;
+}
+
+static void environment_init(struct environment *environment, const lago_context_options_t *options) {
+    environment->alloc = options->allocator.malloc != NULL ? options->allocator : mem_default;
+    environment->log = options->log != NULL ? options->log : log_to_stderr;
+    environment->log_data = options->log_data;
+    environment->log_level = options->log_level == LAGO_LOG_DEFAULT ? LAGO_LOG_WARNING : options->log_level;
+}
+
+int lago_context_new(uv_loop_t *loop, const lago_context_options_t *options, lago_context_t **context) {
+    static const lago_context_options_t defaults = { .read_size = 0 };
+    if (context == NULL) return LAGO_EINVAL;
+    *context = NULL;
+    if (options == NULL) options = &defaults;
+    if (loop == NULL || !options_valid(options)) return LAGO_EINVAL;
+
+    struct environment environment;
+    environment_init(&environment, options);
+    lago_context_t *made = mem_zero(&environment.alloc, 1, sizeof *made);
+    if (made == NULL) return LAGO_ENOMEM;
+    made->loop = loop;
+    made->environment = environment;
+    made->ref_count = 1;
+    slab_pool_init(&made->slabs, &made->environment.alloc, options->read_size != 0 ? options->read_size : READ_SIZE_DEFAULT);
+    *context = made;
+    return 0;
+}
+
+void lago_context_free(lago_context_t *context) {
+    if (context != NULL) context_unref(context);
+}
+
+lago_context_t *context_ref(lago_context_t *context) {
+    context->ref_count++;
+    return context;
+}
+
+void context_unref(lago_context_t *context) {
+    if (--context->ref_count > 0) return;
+    lago_allocator_t alloc = context->environment.alloc;
+    slab_pool_trim(&context->slabs);
+    mem_free(&alloc, context);
+}
+
+void context_attach(lago_context_t *context, struct pass *pass) {
+    context->attached_count++;
+    if (context->pass != NULL) {
+        pass_free(pass);
+        return;
+    }
+    pass_open(pass, context->loop);
+    context->pass = pass;
+}
+
+void context_detach(lago_context_t *context, void (*detached)(void *data), void *data) {
+    if (--context->attached_count > 0) {
+        detached(data);
+        return;
+    }
+    slab_pool_trim(&context->slabs);
+    struct pass *pass = context->pass;
+    context->pass = NULL; /* a connection that comes while this one closes starts another */
+    pass_close(pass, detached, data);
+}
