@@ -226,6 +226,7 @@ LAGO_EXPORT void lago_table_builder_free(lago_table_builder_t *builder);
  * @return 0, or
  *         LAGO_EINVAL    NULL, a type that RabbitMQ does not accept, or a number that its type cannot hold
  *         LAGO_ETOOLONG  a name above 255 bytes, here or in a table inside
+ *         LAGO_ETABLE, LAGO_ETYPE  an encoded table inside it is malformed, or has letters that RabbitMQ refuses
  *         LAGO_EDEPTH    deeper than LAGO_TABLE_DEPTH_MAX
  *         LAGO_ETOOBIG   the table would exceed 4 GiB
  *         LAGO_ENOMEM

@@ -1,6 +1,6 @@
 /*
- * Goodbye in order: what was accepted leaves, its confirms come, the channels close, the connection closes (1.4.2.4). Each
- * step is taken when the one before is done; the deadline ends it whatever happens.
+ * Goodbye in order: what was accepted leaves, its answers and confirms come, the channels close, the connection closes
+ * (1.4.2.4). Each step is taken when the one before is done; the deadline ends it whatever happens.
  */
 #include "alloc.h"
 #include "channel.h"

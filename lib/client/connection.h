@@ -102,7 +102,7 @@ struct lago_connection {
     int write_error;       /* writing failed; reading may still bring the reason */
     struct deadline write_error_timer;
     struct deadline blocked_deadline;
-    unsigned depth; /* callbacks on the stack, through the transport: 0 or 1 */
+    unsigned depth; /* the transport's calls on the stack; posts that are canceled in a turn are a second one */
     bool link_up;
     bool connected_once; /* on_open was called: the end is on_close's */
     bool referenced;
