@@ -9,6 +9,7 @@
 #include <lago/error.h>
 #include <lago/table.h>
 #include <lago/properties.h>
+#include <lago/login.h>
 #include <lago/parameters.h>
 #include <lago/context.h>
 #include <lago/connection.h>

@@ -7,6 +7,7 @@
 #define LAGO_PARAMETERS_H
 
 #include <lago/error.h>
+#include <lago/login.h>
 #include <lago/table.h>
 #include <lago/types.h>
 
@@ -26,7 +27,9 @@ extern "C" {
 typedef struct lago_credentials {
     const char *username; /* default "guest" */
     const char *password; /* default "guest" with the default user, else "" */
-    unsigned mechanisms;  /* LAGO_MECHANISM_*, what may be used; PLAIN is preferred. Default: both */
+    unsigned mechanisms;  /* LAGO_MECHANISM_*, what may be used; PLAIN is preferred. Default: both; none with own_mechanisms */
+    const lago_mechanism_t *own_mechanisms; /* of the caller: the first one that the broker offers is used, before lago's */
+    size_t own_mechanism_count;             /* at most 16 */
 } lago_credentials_t;
 
 /** Socket options, set before the handshake; 0 leaves the system's value. Names and meaning as tcp(7). */

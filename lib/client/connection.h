@@ -7,7 +7,8 @@
  *   closing.c     goodbye in order                       operation.c requests that owe a completion
  *   channel.c     the channel handle                     methods.c   exchange, queue, confirm, tx
  *   consume.c publish.c confirms.c message.c             the class basic
- *   later.c       timers of the user                     log.c       lines for the log
+ *   mechanism.c   PLAIN and AMQPLAIN                     log.c       lines for the log
+ *   later.c       timers of the user
  *   parameters.c url.c url_query.c literal.c variables.c how to reach a broker: read, checked, owned
  *
  * User code runs only inside turn.c's loop (and timers and releases that it drives). Nothing else calls back, so no room needs
@@ -54,6 +55,14 @@ struct dial {
     struct deadline overall; /* connect_deadline */
 };
 
+/* A login by a mechanism of the caller's. */
+struct login {
+    const lago_mechanism_t *own; /* NULL: one of lago's own was chosen */
+    unsigned round;
+    uint64_t tickets; /* how many were given out */
+    uint64_t awaited; /* the ticket that is to be answered, 0 for none */
+};
+
 /* How far a goodbye is. */
 struct closing {
     bool await_confirms;
@@ -76,6 +85,7 @@ struct lago_connection {
     enum connection_stage stage;
     struct session session;
     struct dial dial;
+    struct login login;
     struct closing closing;
     enum ending_step ending;
     uint16_t ending_channel; /* cursor: numbers up to this have been told */
@@ -154,7 +164,7 @@ void dial_stop(lago_connection_t *conn);
 /* ---------------------------------------------------------------- login.c */
 
 void login_start(lago_connection_t *conn, const struct connection_start *args);
-void login_secure(lago_connection_t *conn);
+void login_secure(lago_connection_t *conn, const struct connection_secure *args);
 void login_tune(lago_connection_t *conn, const struct connection_tune *args);
 
 /* ---------------------------------------------------------------- closing.c */

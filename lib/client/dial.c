@@ -77,7 +77,10 @@ void dial_describe(const lago_connection_t *conn, lago_reason_t *reason) {
     text_add_escaped(&t, conn->p->credentials.username, strlen(conn->p->credentials.username), 64);
     text_init(&t, vhost, sizeof(vhost));
     text_add_escaped(&t, conn->p->virtual_host, strlen(conn->p->virtual_host), 64);
-    if (reason->code == LAGO_EAUTH) {
+    if (reason->code == LAGO_EAUTH && conn->login.own) {
+        reason_detail(reason, "login by %.64s refused", conn->login.own->name);
+        reason_hint(reason, "check what the mechanism answers");
+    } else if (reason->code == LAGO_EAUTH) {
         reason_detail(reason, "login refused for user '%.70s'", user);
         reason_hint(reason, "check user name and password");
     } else if (reason->code == LAGO_EACCESS) {
@@ -117,6 +120,7 @@ static void attempt_timed_out(lago_connection_t *conn, struct deadline *self) {
         dial_failed(conn, &known);
     } else {
         const char *hint = state == SESSION_WAIT_START ? "it accepted the connection and then said nothing" : NULL;
+        if (conn->login.awaited) hint = "the application has not answered on_challenge";
         fail_with(conn, LAGO_ETIMEDOUT, connection_phase(conn), 0, hint);
     }
 }
@@ -173,6 +177,7 @@ void link_connected(lago_connection_t *conn, int status, const char *endpoint) {
     } else if (status < 0) {
         fail_with(conn, LAGO_ECONNECT, LAGO_PHASE_CONNECT, status, "no broker listening?");
     } else {
+        conn->login.awaited = 0;
         conn->dial.step = DIAL_TALKING;
         conn->link_up = true;
     }

@@ -127,7 +127,7 @@ static void opened(lago_connection_t *conn) {
 void dispatch_event(lago_connection_t *conn, const struct session_event *event) {
     switch (event->type) {
     case SESSION_EVENT_START: login_start(conn, &event->args->connection_start); return;
-    case SESSION_EVENT_SECURE: login_secure(conn); return;
+    case SESSION_EVENT_SECURE: login_secure(conn, &event->args->connection_secure); return;
     case SESSION_EVENT_TUNE: login_tune(conn, &event->args->connection_tune); return;
     case SESSION_EVENT_OPEN: opened(conn); return;
     case SESSION_EVENT_BLOCKED: blocked(conn, event); return;

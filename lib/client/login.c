@@ -5,9 +5,11 @@
 #include "alloc.h"
 #include "connection.h"
 #include "frame.h"
+#include "mechanism.h"
 #include "reason.h"
 #include "table.h"
 #include "text.h"
+#include <lago/login.h>
 #include <lago/version.h>
 #include <string.h>
 
@@ -21,51 +23,6 @@ static void refuse(lago_connection_t *conn, int code, const char *detail, const 
     if (detail) reason_detail(&reason, "%s", detail);
     if (hint) reason_hint(&reason, "%s", hint);
     session_abandon(&conn->session, &reason);
-}
-
-/* ---------------------------------------------------------------- mechanisms */
-
-/* Exact tokens, separated by spaces. */
-static bool offers(lago_bytes_t mechanisms, const char *name) {
-    const char *at = mechanisms.data, *end = at + mechanisms.size;
-    size_t size = strlen(name);
-    while (at < end) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        size_t token = (size_t)((space ? space : end) - at);
-        if (token == size && memcmp(at, name, size) == 0) return true;
-        at += token + 1;
-        if (!space) break;
-    }
-    return false;
-}
-
-/* RFC 4616: authorization id (none), NUL, user, NUL, password. */
-static uint8_t *plain_response(const lago_connection_t *conn, size_t *size) {
-    const lago_credentials_t *who = &conn->p->credentials;
-    size_t user = strlen(who->username), password = strlen(who->password);
-    *size = 1 + user + 1 + password;
-    uint8_t *response = mem_zero(conn->alloc, *size, 1);
-    if (!response) return NULL;
-    memcpy(response + 1, who->username, user);
-    memcpy(response + 1 + user + 1, who->password, password);
-    return response;
-}
-
-/* RabbitMQ: a table without its size. */
-static uint8_t *amqplain_response(const lago_connection_t *conn, size_t *size) {
-    const lago_credentials_t *who = &conn->p->credentials;
-    lago_field_t fields[] = { lago_field_str("LOGIN", who->username), lago_field_str("PASSWORD", who->password) };
-    lago_table_t table = LAGO_TABLE_OF(fields);
-    struct writer w = writer_measure();
-    table_write(&w, &table);
-    size_t whole = w.size;
-    uint8_t *response = mem_alloc(conn->alloc, whole);
-    if (!response) return NULL;
-    w = writer_over(response, whole);
-    table_write(&w, &table);
-    *size = whole - 4;
-    memmove(response, response + 4, *size);
-    return response;
 }
 
 /* ---------------------------------------------------------------- client properties */
@@ -108,27 +65,48 @@ static bool keep_server_properties(lago_connection_t *conn, const lago_table_t *
     return true;
 }
 
+/* "PLAIN, AMQPLAIN": what this login may use. */
+static void list_allowed(struct text *t, const lago_credentials_t *who) {
+    for (size_t i = 0; i < who->own_mechanism_count; i++) text_addf(t, "%s%.64s", i ? ", " : "", who->own_mechanisms[i].name);
+    const char *separator = who->own_mechanism_count ? ", " : "";
+    if (who->mechanisms & LAGO_MECHANISM_PLAIN) {
+        text_addf(t, "%sPLAIN", separator);
+        separator = ", ";
+    }
+    if (who->mechanisms & LAGO_MECHANISM_AMQPLAIN) text_addf(t, "%sAMQPLAIN", separator);
+}
+
 static void no_mechanism(lago_connection_t *conn, lago_bytes_t offered) {
-    char words[96], detail[140];
+    char words[96], detail[140], hint[140];
     struct text t;
     text_init(&t, words, sizeof(words));
     text_add_escaped(&t, offered.data, offered.size, 64);
     text_init(&t, detail, sizeof(detail));
     text_addf(&t, "no login mechanism in common; the broker offers \"%s\"", words);
-    refuse(conn, LAGO_EMECHANISM, detail, "lago has PLAIN and AMQPLAIN");
+    text_init(&t, hint, sizeof(hint));
+    text_add(&t, "this login may use ");
+    list_allowed(&t, &conn->p->credentials);
+    refuse(conn, LAGO_EMECHANISM, detail, hint);
 }
 
-static void answer_start(lago_connection_t *conn, const char *mechanism, uint8_t *response, size_t size) {
-    lago_table_builder_t *properties = response ? client_properties(conn) : NULL;
-    int rc = LAGO_ENOMEM;
-    if (properties) {
-        struct connection_start_ok ok = { .client_properties = lago_table_builder_table(properties),
-                                          .mechanism = { mechanism, LAGO_NUL_TERMINATED },
-                                          .response = { response, size },
-                                          .locale = { conn->p->locale, LAGO_NUL_TERMINATED } };
-        rc = session_start_ok(&conn->session, &ok);
-    }
+/* connection.start-ok; the properties are made anew for each attempt. */
+static int answer_start(lago_connection_t *conn, const char *mechanism, lago_bytes_t response) {
+    lago_table_builder_t *properties = client_properties(conn);
+    if (!properties) return LAGO_ENOMEM;
+    struct connection_start_ok ok = { .client_properties = lago_table_builder_table(properties),
+                                      .mechanism = { mechanism, LAGO_NUL_TERMINATED },
+                                      .response = response,
+                                      .locale = { conn->p->locale, LAGO_NUL_TERMINATED } };
+    int rc = session_start_ok(&conn->session, &ok);
     lago_table_builder_free(properties);
+    return rc;
+}
+
+/* One of lago's own mechanisms: its response is made here and wiped at once. */
+static void answer_at_once(lago_connection_t *conn, const struct mechanism *mechanism) {
+    size_t size = 0;
+    uint8_t *response = mechanism->response(conn->alloc, &conn->p->credentials, &size);
+    int rc = response ? answer_start(conn, mechanism->name, (lago_bytes_t){ response, size }) : LAGO_ENOMEM;
     if (response) mem_wipe(response, size);
     mem_free(conn->alloc, response);
     if (rc == LAGO_ETOOBIG)
@@ -137,35 +115,84 @@ static void answer_start(lago_connection_t *conn, const char *mechanism, uint8_t
         refuse(conn, rc, NULL, NULL);
 }
 
+/* Ask the caller's mechanism. Nothing may be touched afterwards: it may have done anything. */
+static void ask(lago_connection_t *conn, lago_bytes_t asked) {
+    struct login *login = &conn->login;
+    lago_challenge_t challenge = { .ticket = ++login->tickets, .round = login->round, .asked = asked };
+    login->awaited = challenge.ticket;
+    login->own->on_challenge(conn, &challenge, login->own->data);
+}
+
+/* The caller's mechanisms in his order, then lago's own. */
+static void choose(lago_connection_t *conn, lago_bytes_t offered) {
+    const lago_credentials_t *who = &conn->p->credentials;
+    conn->login.own = NULL;
+    conn->login.round = 0;
+    for (size_t i = 0; i < who->own_mechanism_count; i++) {
+        if (!mechanism_is_offered(offered, who->own_mechanisms[i].name)) continue;
+        conn->login.own = &who->own_mechanisms[i];
+        ask(conn, (lago_bytes_t){ "", 0 });
+        return;
+    }
+    const struct mechanism *mechanism = mechanism_choose(offered, who->mechanisms);
+    if (mechanism)
+        answer_at_once(conn, mechanism);
+    else
+        no_mechanism(conn, offered);
+}
+
 void login_start(lago_connection_t *conn, const struct connection_start *args) {
-    size_t size = 0;
     if (args->version_major != 0 || args->version_minor != 9) {
         char detail[96];
         struct text t;
         text_init(&t, detail, sizeof(detail));
         text_addf(&t, "the broker speaks AMQP %u-%u, not 0-9-1", args->version_major, args->version_minor);
         refuse(conn, LAGO_EVERSION, detail, NULL);
-        return;
-    }
-    if (!keep_server_properties(conn, &args->server_properties)) {
+    } else if (!keep_server_properties(conn, &args->server_properties)) {
         refuse(conn, LAGO_ENOMEM, NULL, NULL);
-        return;
-    }
-    unsigned allowed = conn->p->credentials.mechanisms;
-    if ((allowed & LAGO_MECHANISM_PLAIN) && offers(args->mechanisms, "PLAIN")) {
-        uint8_t *response = plain_response(conn, &size);
-        answer_start(conn, "PLAIN", response, size);
-    } else if ((allowed & LAGO_MECHANISM_AMQPLAIN) && offers(args->mechanisms, "AMQPLAIN")) {
-        uint8_t *response = amqplain_response(conn, &size);
-        answer_start(conn, "AMQPLAIN", response, size);
     } else {
-        no_mechanism(conn, args->mechanisms);
+        choose(conn, args->mechanisms);
     }
 }
 
-/* Neither PLAIN nor AMQPLAIN has a second round. */
-void login_secure(lago_connection_t *conn) {
-    refuse(conn, LAGO_EMECHANISM, "the broker asks for a second login round, which this mechanism does not have", NULL);
+/* ---------------------------------------------------------------- further rounds */
+
+void login_secure(lago_connection_t *conn, const struct connection_secure *args) {
+    struct login *login = &conn->login;
+    if (!login->own)
+        refuse(conn, LAGO_EMECHANISM, "the broker asks for a second login round, which this mechanism does not have", NULL);
+    else if (++login->round > LAGO_LOGIN_ROUNDS_MAX)
+        refuse(conn, LAGO_EMECHANISM, "the broker asks for more than 8 login rounds", NULL);
+    else
+        ask(conn, args->challenge);
+}
+
+/* Whether the broker still waits for this answer. */
+static bool is_awaited(const lago_connection_t *conn, uint64_t ticket) {
+    bool asking = conn->session.state == SESSION_STARTING || conn->session.state == SESSION_SECURING;
+    return asking && conn->stage == STAGE_DIALING && ticket != 0 && conn->login.awaited == ticket;
+}
+
+int lago_login_respond(lago_connection_t *conn, uint64_t ticket, lago_bytes_t response) {
+    if (!conn || (response.size && !response.data)) return LAGO_EINVAL;
+    if (!is_awaited(conn, ticket)) return LAGO_ESTALE;
+    connection_touch(conn);
+    int rc = conn->login.round == 0 ? answer_start(conn, conn->login.own->name, response)
+                                    : session_secure_ok(&conn->session, response);
+    if (rc < 0) return rc;
+    conn->login.awaited = 0;
+    connection_wake(conn, false);
+    return 0;
+}
+
+int lago_login_refuse(lago_connection_t *conn, uint64_t ticket, const char *why) {
+    if (!conn) return LAGO_EINVAL;
+    if (!is_awaited(conn, ticket)) return LAGO_ESTALE;
+    connection_touch(conn);
+    conn->login.awaited = 0;
+    refuse(conn, LAGO_EAUTH, why ? why : "the application gave the login up", NULL);
+    connection_wake(conn, true);
+    return 0;
 }
 
 /* ---------------------------------------------------------------- tune */

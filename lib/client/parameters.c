@@ -39,6 +39,8 @@
 
 #define TABLE_SIZE_OCTETS 4u
 
+#define OWN_MECHANISMS_MAX 16u /* no broker offers as many */
+
 #define MECHANISMS (LAGO_MECHANISM_PLAIN | LAGO_MECHANISM_AMQPLAIN)
 
 /* A byte sequence that the owner frees; whatever it holds, it is wiped first. */
@@ -223,7 +225,8 @@ static void fill_numbers(lago_parameters_t *v) {
     if (v->channel_max == 0) v->channel_max = DEFAULT_CHANNEL_MAX;
     v->frame_max = or_default(v->frame_max, DEFAULT_FRAME_MAX);
     v->connection_attempts = or_default(v->connection_attempts, DEFAULT_ATTEMPTS);
-    if (v->credentials.mechanisms == 0) v->credentials.mechanisms = MECHANISMS;
+    /* a password is not to be sent by a mechanism that was not asked for, only because the broker offers nothing else */
+    if (v->credentials.mechanisms == 0 && v->credentials.own_mechanism_count == 0) v->credentials.mechanisms = MECHANISMS;
     if (v->message_size_max == 0) v->message_size_max = DEFAULT_MESSAGE_SIZE;
     if (v->high_water == 0) v->high_water = DEFAULT_HIGH_WATER;
     if (v->low_water == 0) v->low_water = v->high_water / LOW_WATER_SHARE;
@@ -235,6 +238,24 @@ static void fill_strings(lago_parameters_t *v) {
     if (!v->host) v->host = DEFAULT_HOST;
     if (!v->virtual_host) v->virtual_host = DEFAULT_VIRTUAL_HOST;
     if (!v->locale) v->locale = DEFAULT_LOCALE;
+}
+
+static const char *mechanism_problem(const lago_mechanism_t *mechanism) {
+    if (!mechanism->on_challenge) return "without on_challenge";
+    if (!mechanism->name || *mechanism->name == '\0') return "without a name";
+    if (strchr(mechanism->name, ' ')) return "a name with a space";
+    return parameters_name_problem(mechanism->name);
+}
+
+static int check_mechanisms(const lago_credentials_t *who, lago_reason_t *reason) {
+    const char *problem = NULL;
+    if (who->own_mechanism_count > OWN_MECHANISMS_MAX) problem = "more than 16";
+    if (who->own_mechanism_count && !who->own_mechanisms) problem = "NULL with a count";
+    for (size_t i = 0; !problem && i < who->own_mechanism_count; i++) problem = mechanism_problem(&who->own_mechanisms[i]);
+    if (problem)
+        return parameters_reject(reason, LAGO_EPARAMETER, "credentials.own_mechanisms", problem,
+                                 "each has a name as the broker announces it, and on_challenge");
+    return 0;
 }
 
 static int check_numbers(const lago_parameters_t *v, lago_reason_t *reason) {
@@ -293,6 +314,21 @@ static int hold_strings(struct parameters *p) {
     return 0;
 }
 
+static int hold_mechanisms(struct parameters *p) {
+    lago_credentials_t *who = &p->values.credentials;
+    size_t size = who->own_mechanism_count * sizeof(lago_mechanism_t);
+    if (size == 0) return 0;
+    lago_mechanism_t *held = (void *)parameters_room(p, size); /* data[] lies as malloc's memory does: two words behind it */
+    if (!held) return LAGO_ENOMEM;
+    for (size_t i = 0; i < who->own_mechanism_count; i++) {
+        held[i] = who->own_mechanisms[i];
+        held[i].name = parameters_hold(p, held[i].name);
+        if (!held[i].name) return LAGO_ENOMEM;
+    }
+    who->own_mechanisms = held;
+    return 0;
+}
+
 static int hold_properties(struct parameters *p, const lago_table_t *from, lago_reason_t *reason) {
     int rc = parameters_hold_table(p, from, &p->values.client_properties);
     if (rc == LAGO_ENOMEM) return no_memory(reason);
@@ -306,8 +342,9 @@ static int fill_copy(struct parameters *p, const lago_parameters_t *from, lago_r
     fill_strings(&p->values);
     int rc = check_numbers(&p->values, reason);
     if (rc == 0) rc = check_strings(&p->values, reason);
+    if (rc == 0) rc = check_mechanisms(&p->values.credentials, reason);
     if (rc < 0) return rc;
-    if (hold_strings(p) < 0) return no_memory(reason);
+    if (hold_strings(p) < 0 || hold_mechanisms(p) < 0) return no_memory(reason);
     return hold_properties(p, &from->client_properties, reason);
 }
 
