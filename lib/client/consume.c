@@ -7,17 +7,18 @@
 #include "text.h"
 #include <string.h>
 
+/* From CONSUMER_ASKED_CANCELLED on there is no more on_message: what still comes is given back. */
 enum consumer_state {
-    CONSUMER_LIVING,    /* from the call on: the broker may deliver before we have seen consume-ok */
-    CONSUMER_CANCELLING /* no more on_message; what still comes is given back */
+    CONSUMER_ASKED,           /* consume-ok is awaited; the broker may deliver before we have seen it */
+    CONSUMER_LIVING,          /* consume-ok came, or none will */
+    CONSUMER_ASKED_CANCELLED, /* basic.cancel waits for consume-ok */
+    CONSUMER_GIVEN_UP,        /* the user was told that consume-ok did not come; when it does, the consumer is cancelled */
+    CONSUMER_CANCELLING       /* basic.cancel was sent: cancel-ok ends the record */
 };
 
 struct consumer {
-    struct strmap_node node; /* key: tag */
-    enum consumer_state state;
-    bool started;      /* consume-ok came, or none will */
-    bool cancel_owned; /* the completion of lago_basic_cancel owns the record */
-    bool cancel_held;  /* basic.cancel waits for consume-ok */
+    struct strmap_node node;   /* key: tag */
+    enum consumer_state state; /* one setter: consumer_enter */
     bool auto_ack;
     lago_message_cb on_message;
     lago_cancel_cb on_cancel;
@@ -26,6 +27,10 @@ struct consumer {
     size_t tag_size;
     char tag[]; /* NUL-terminated */
 };
+
+static void consumer_enter(struct consumer *consumer, enum consumer_state state) { consumer->state = state; }
+
+static bool consumer_is_living(const struct consumer *consumer) { return consumer->state <= CONSUMER_LIVING; }
 
 static struct consumer *consumer_find(const lago_channel_t *ch, const char *tag, size_t size) {
     struct strmap_node *node = strmap_find(&ch->consumers, tag, size);
@@ -47,10 +52,10 @@ static void consumer_free(lago_channel_t *ch, struct consumer *consumer) {
     if (free_data) free_data(data);
 }
 
-/* Its user has been told; free_data now, the record when the broker knows too. */
-static void consumer_silence(struct consumer *consumer) {
+/* Its user has been told that it never began; free_data now, the record when the broker knows too. */
+static void consumer_give_up(struct consumer *consumer) {
     void (*free_data)(void *data) = consumer->free_data;
-    consumer->state = CONSUMER_CANCELLING;
+    if (consumer->state == CONSUMER_ASKED) consumer_enter(consumer, CONSUMER_GIVEN_UP);
     consumer->free_data = NULL;
     if (free_data) free_data(consumer->data);
 }
@@ -108,17 +113,18 @@ static void make_tag(lago_channel_t *ch, char *tag, size_t size) {
 bool consume_is_answer(const struct consumer *consumer, const struct session_event *answer) {
     bool consuming = answer->info->id == METHOD_BASIC_CONSUME_OK;
     lago_string_t tag = consuming ? answer->args->basic_consume_ok.consumer_tag : answer->args->basic_cancel_ok.consumer_tag;
-    if (!consuming && !consumer->started) return false; /* its cancel has not been sent, and its consume still owns the record */
+    if (!consuming && consumer->state != CONSUMER_CANCELLING) return false; /* its cancel has not been sent */
     return consumer->tag_size == tag.size && memcmp(consumer->tag, tag.data, tag.size) == 0;
 }
 
-/* RabbitMQ 3.10 crashes (541) on a basic.cancel that it reads before it has sent consume-ok. */
-static void send_held_cancel(lago_channel_t *ch, struct consumer *consumer) {
-    if (!consumer->cancel_held || ch->state == LAGO_CHANNEL_CLOSED || ch->goodbye_sent) return;
+/* consume-ok came: a cancel that waited for it goes out now. */
+static void consumer_started(lago_channel_t *ch, struct consumer *consumer) {
+    if (consumer->state == CONSUMER_ASKED) consumer_enter(consumer, CONSUMER_LIVING);
+    if (consumer->state != CONSUMER_ASKED_CANCELLED || ch->state == LAGO_CHANNEL_CLOSED || ch->goodbye_sent) return;
     struct basic_cancel m = { .consumer_tag = { consumer->tag, consumer->tag_size } };
     int rc = session_send(&ch->conn->session, ch->number, METHOD_BASIC_CANCEL, &m);
     if (rc < 0) log_line(&ch->conn->env, LAGO_LOG_WARNING, "consumer not cancelled: %s", lago_strerror(rc));
-    consumer->cancel_held = false;
+    consumer_enter(consumer, CONSUMER_CANCELLING);
     connection_wake(ch->conn, false);
 }
 
@@ -126,13 +132,13 @@ static void tell_consuming(struct operation *op, const lago_reason_t *reason, co
     struct consumer *consumer = op->consumer;
     lago_channel_t *ch = op->ch;
     lago_string_t tag = { consumer->tag, consumer->tag_size };
-    consumer->started = answer != NULL;
+    if (answer && consumer->state == CONSUMER_ASKED) consumer_enter(consumer, CONSUMER_LIVING);
     if (op->callback) ((lago_consumer_cb)op->callback)(ch, reason, tag, op->data);
     if (ch->freed || ch->conn->freed) return;
     if (!reason)
-        send_held_cancel(ch, consumer);
+        consumer_started(ch, consumer);
     else
-        consumer_silence(consumer); /* its answer, or that of its cancel, may still come; else its channel's end frees it */
+        consumer_give_up(consumer); /* its answer, or that of its cancel, may still come; else its channel's end frees it */
 }
 
 int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lago_consumer_cb callback, void *data) {
@@ -164,7 +170,7 @@ int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lag
                                                   .callback = (operation_callback)callback,
                                                   .data = data });
     if (rc == 0) {
-        consumer->started = args->no_wait;
+        if (args->no_wait) consumer_enter(consumer, CONSUMER_LIVING);
         ch->newest = consumer;
         return 0;
     }
@@ -182,14 +188,15 @@ static void tell_cancelled(struct operation *op, const lago_reason_t *reason, co
 
 /* A consume-ok after its user was told that none came: undo it. */
 void consume_undo_consume(lago_channel_t *ch, struct consumer *consumer) {
-    consumer->started = true;
-    send_held_cancel(ch, consumer);
-    if (consumer->cancel_owned || channel_usable(ch) < 0) return; /* a channel that closes takes it along */
+    consumer_started(ch, consumer);
+    if (consumer->state != CONSUMER_GIVEN_UP || channel_usable(ch) < 0) return; /* a channel that closes takes it along */
     struct basic_cancel m = { .consumer_tag = { consumer->tag, consumer->tag_size } };
     int rc = operation_request(
         ch, &(struct request){ .method = METHOD_BASIC_CANCEL, .args = &m, .consumer = consumer, .tell = tell_cancelled });
-    if (rc < 0) log_line(&ch->conn->env, LAGO_LOG_WARNING, "late consumer not cancelled: %s", lago_strerror(rc));
-    consumer->cancel_owned = rc == 0; /* until cancel-ok it knows what to do with deliveries */
+    if (rc < 0)
+        log_line(&ch->conn->env, LAGO_LOG_WARNING, "late consumer not cancelled: %s", lago_strerror(rc));
+    else
+        consumer_enter(consumer, CONSUMER_CANCELLING); /* until cancel-ok it knows what to do with deliveries */
 }
 
 /* ---------------------------------------------------------------- basic.cancel */
@@ -211,22 +218,22 @@ int lago_basic_cancel(lago_channel_t *ch, const lago_basic_cancel_t *args, lago_
     if (rc == 0 && (!args || !args->consumer_tag || !RESERVED_IS_ZERO(args))) rc = LAGO_EINVAL;
     if (rc < 0) return channel_result(ch, rc);
     struct consumer *consumer = consumer_find(ch, args->consumer_tag, strlen(args->consumer_tag));
-    if (!consumer || consumer->state != CONSUMER_LIVING) return channel_result(ch, LAGO_ESTALE);
+    if (!consumer || !consumer_is_living(consumer)) return channel_result(ch, LAGO_ESTALE);
     if (args->no_wait && callback) return channel_result(ch, LAGO_EINVAL);
+    /* RabbitMQ 3.10 crashes (541) on a basic.cancel that it reads before it has sent consume-ok */
+    bool held = consumer->state == CONSUMER_ASKED;
     /* no_wait spares the caller the answer, not lago: without it nobody could tell when the last delivery has come */
     struct basic_cancel m = { .consumer_tag = { consumer->tag, consumer->tag_size } };
     rc = operation_request(ch, &(struct request){ .method = METHOD_BASIC_CANCEL,
                                                   .args = &m,
                                                   .timeout_ms = args->timeout_ms,
-                                                  .held = !consumer->started,
+                                                  .held = held,
                                                   .consumer = consumer,
                                                   .tell = tell_cancelled,
                                                   .callback = (operation_callback)callback,
                                                   .data = data });
     if (rc < 0) return rc;
-    consumer->state = CONSUMER_CANCELLING;
-    consumer->cancel_owned = true;
-    consumer->cancel_held = !consumer->started;
+    consumer_enter(consumer, held ? CONSUMER_ASKED_CANCELLED : CONSUMER_CANCELLING);
     ch->cancelled_any = true;
     return 0;
 }
@@ -234,8 +241,8 @@ int lago_basic_cancel(lago_channel_t *ch, const lago_basic_cancel_t *args, lago_
 void consume_cancelled(lago_channel_t *ch, const struct session_event *event) {
     lago_string_t tag = event->args->basic_cancel.consumer_tag;
     struct consumer *consumer = consumer_find(ch, tag.data, tag.size);
-    if (!consumer || consumer->state != CONSUMER_LIVING) return; /* our own cancel crossed it: cancel-ok comes as well */
-    if (!consumer->started) {
+    if (!consumer || !consumer_is_living(consumer)) return; /* our own cancel crossed it: cancel-ok comes as well */
+    if (consumer->state == CONSUMER_ASKED) {
         session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_CANCEL,
                      "basic.cancel before basic.consume-ok on channel %u", ch->number);
         return;
@@ -299,7 +306,7 @@ void consume_delivered(lago_channel_t *ch, const struct session_event *event) {
         return;
     }
     if (!tag_accepted(ch, m->delivery_tag, !consumer || !consumer->auto_ack)) return;
-    if (!consumer || consumer->state != CONSUMER_LIVING || !takes_messages(ch)) {
+    if (!consumer || !consumer_is_living(consumer) || !takes_messages(ch)) {
         give_back(ch, m->delivery_tag, consumer && consumer->auto_ack);
         return;
     }
