@@ -388,6 +388,13 @@ void expect_length(struct fixture *f, const char *queue, uint32_t length) {
 
 /* ---------------------------------------------------------------- the broker's control */
 
+int broker_major(const struct fixture *f) {
+    lago_table_t properties = lago_connection_server_properties(f->conn);
+    lago_value_t version;
+    assert_int_equal(lago_table_get(&properties, "version", &version), 1);
+    return version.as.string.data[0] - '0';
+}
+
 void need_control(void) {
     if (getenv("LAGO_TEST_BROKER") && getenv("BROKER_DIR")) return;
     print_message("LAGO_TEST_BROKER and BROKER_DIR are not set: the broker cannot be controlled\n");

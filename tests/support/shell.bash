@@ -56,8 +56,8 @@ install_packages() {
     "$root/tests/install" "$@" || fail "cannot go on without these packages"
 }
 
-start_broker() {
-    run_child "$root/tests/broker/broker" start -w $$ >"$scratch/broker" || fail "cannot go on without a broker"
+start_broker() { # OPTIONS of `broker start`
+    run_child "$root/tests/broker/broker" start "$@" -w $$ >"$scratch/broker" || fail "cannot go on without a broker"
     . "$scratch/broker"
     unset "${!RABBITMQ_@}" # they would win over AMQP_URL
 }
