@@ -17,7 +17,11 @@
 #include <lago/exchange.h>
 #include <lago/queue.h>
 #include <lago/basic.h>
+#include <lago/rabbitmq.h>
+#include <lago/rpc.h>
 #include <lago/poster.h>
+#include <lago/observe.h>
+#include <lago/capture.h>
 /* clang-format on */
 
 #endif

@@ -9,6 +9,9 @@
 #define READ_SIZE_MIN     ((size_t)4096)             /* the smallest frame_max (AMQP 0-9-1, 4.2.3) */
 #define READ_SIZE_MAX     ((size_t)16 * 1024 * 1024) /* more than any socket buffer holds */
 
+/* Half of the shortest heartbeat there is. */
+#define CALLBACK_LIMIT_MS 500u
+
 static const char *level_name(lago_log_level_t level) {
     switch (level) {
     case LAGO_LOG_ERROR: return "error";
@@ -42,6 +45,7 @@ static void environment_init(struct environment *environment, const lago_context
     environment->alloc = options->allocator.malloc != NULL ? options->allocator : mem_default;
     environment->log = options->log != NULL ? options->log : log_to_stderr;
     environment->log_data = options->log_data;
+    environment->callback_limit_ms = options->callback_limit_ms ? options->callback_limit_ms : CALLBACK_LIMIT_MS;
     environment->log_level = options->log_level == LAGO_LOG_DEFAULT ? LAGO_LOG_WARNING : options->log_level;
 }
 
@@ -58,9 +62,23 @@ int lago_context_new(uv_loop_t *loop, const lago_context_options_t *options, lag
     if (made == NULL) return LAGO_ENOMEM;
     made->loop = loop;
     made->environment = environment;
+    made->environment.capture = &made->capture;
     made->ref_count = 1;
     slab_pool_init(&made->slabs, &made->environment.alloc, options->read_size != 0 ? options->read_size : READ_SIZE_DEFAULT);
     *context = made;
+    return 0;
+}
+
+int lago_context_capture(lago_context_t *context, lago_capture_cb capture, void *data) {
+    uv_timeval64_t wall;
+    if (context == NULL) return LAGO_EINVAL;
+    context->capture.write = capture;
+    context->capture.data = data;
+    if (capture == NULL) return 0;
+    /* the file has the time of day; all else is monotonic */
+    if (uv_gettimeofday(&wall) == 0)
+        context->capture.wall_us = (uint64_t)wall.tv_sec * 1000000u + (uint64_t)wall.tv_usec - uv_hrtime() / 1000u;
+    pcapng_begin(&context->capture);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #define LAGO_UV_CONTEXT_H
 
 #include "pass.h"
+#include "pcapng.h"
 #include "slab.h"
 #include "transport.h"
 #include <lago/context.h>
@@ -14,6 +15,7 @@
 struct lago_context {
     uv_loop_t *loop;
     struct environment environment;
+    struct pcapng capture;
     struct slab_pool slabs;
     struct pass *pass; /* NULL while no connection is attached */
     size_t attached_count;

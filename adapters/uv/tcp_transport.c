@@ -8,6 +8,7 @@
 #include "lookup.h"
 #include "tcp_link.h"
 #include <lago/error.h>
+#include <time.h>
 
 /* The timer that keeps the loop alive while nothing is due: a day, any long time will do. */
 #define KEEPER_MS ((uint64_t)24 * 60 * 60 * 1000)
@@ -144,8 +145,17 @@ static void on_connected(struct tcp_link_owner *owner, int status) {
 
 /* ---------------------------------------------------------------- verbs */
 
-static uint64_t transport_now(void *self) {
+static uint64_t transport_clock(void *self) {
     (void)self;
+    return uv_hrtime();
+}
+
+static uint64_t transport_coarse_ms(void *self) {
+    (void)self;
+#ifdef CLOCK_MONOTONIC_COARSE
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0) return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+#endif
     return clock_ms();
 }
 
@@ -256,7 +266,8 @@ static void transport_finish(void *self) {
 }
 
 const struct transport_ops tcp_transport_ops = {
-    .now = transport_now,
+    .clock = transport_clock,
+    .coarse_ms = transport_coarse_ms,
     .resolve = transport_resolve,
     .connect = transport_connect,
     .hang_up = transport_hang_up,

@@ -17,7 +17,7 @@ extern "C" {
 /** A message, borrowed until the callback returns unless it is kept. */
 typedef struct lago_message {
     lago_string_t consumer_tag; /* deliveries only */
-    uint64_t delivery_tag;      /* lago's own: never used twice in the life of a channel handle; 0 for a return */
+    uint64_t delivery_tag;      /* lago's own: never used twice in the life of a channel; 0 for a return or a direct reply */
     bool redelivered;           /* it was delivered before, perhaps to somebody else */
     uint32_t message_count;     /* lago_basic_get only: how many are left in the queue */
     lago_string_t exchange;
@@ -64,6 +64,8 @@ typedef void (*lago_message_cb)(lago_channel_t *ch, const lago_message_t *messag
 /** The broker cancelled the consumer (its queue was deleted, its node died): no delivery will follow. */
 typedef void (*lago_cancel_cb)(lago_channel_t *ch, lago_string_t consumer_tag, void *data);
 
+typedef struct lago_consumer_features lago_consumer_features_t; /* rabbitmq.h */
+
 typedef struct {
     const char *queue;
     const char *consumer_tag; /* default: lago makes one, unique in the channel: "ctag1.1" */
@@ -77,7 +79,8 @@ typedef struct {
     void *data;                    /* for on_message and on_cancel */
     void (*free_data)(void *data); /* called once, after the last callback of this consumer */
     uint32_t timeout_ms;
-    uintptr_t reserved[4]; /* zero */
+    const lago_consumer_features_t *features; /* priority, stream offset ... as typed members: rabbitmq.h. NULL: none */
+    uintptr_t reserved[4];                    /* zero */
 } lago_basic_consume_t;
 
 /** Consuming: `reason` is NULL. Else it never began. The tag is borrowed. */
@@ -93,6 +96,14 @@ LAGO_EXPORT int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_
 
 /** The tag of the consumer that was started last on this channel, borrowed until that consumer ends; empty if there is none. */
 LAGO_EXPORT lago_string_t lago_channel_last_consumer_tag(const lago_channel_t *ch);
+
+/**
+ * The tags of a channel's consumers (pika's consumer_tags), those included whose consume-ok is awaited, in no order.
+ *
+ * @param tags  Filled with at most `max` of them, borrowed until their consumers end; may be NULL when `max` is 0.
+ * @return How many there are; 0 for NULL.
+ */
+LAGO_EXPORT size_t lago_channel_consumer_tags(const lago_channel_t *ch, lago_string_t *tags, size_t max);
 
 typedef struct {
     const char *consumer_tag; /* required */
@@ -197,6 +208,29 @@ LAGO_EXPORT const char *lago_publish_outcome_name(lago_publish_outcome_t outcome
  */
 LAGO_EXPORT int64_t lago_basic_publish(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publish_cb callback,
                                        void *data);
+
+typedef struct {
+    const char *exchange;    /* default: the message's own; "": the default exchange */
+    const char *routing_key; /* default: the message's own, embedded NULs included */
+    bool mandatory;
+    bool keep_user_id;     /* RabbitMQ closes the channel (406) unless it is this connection's user, or an impersonator */
+    uintptr_t reserved[4]; /* zero */
+} lago_forward_t;
+
+/**
+ * Publish a received, returned or kept message as it came, for shovels and routers: properties, header table and body leave byte
+ * for byte. A big body (of several frames) is shared, not copied. The connection may be another one of the same loop.
+ *
+ * But: user_id is left out unless keep_user_id says otherwise. A header table with letters that RabbitMQ does not take ('U' and
+ * 'L' of old clients, which RabbitMQ itself never sends) is LAGO_ETYPE. Headers mean something again: RabbitMQ routes by "CC"
+ * once more, and `expiration` starts anew. To change properties, copy the struct and use lago_basic_publish.
+ *
+ * @param message  Borrowed.
+ * @param args     NULL: to where it was published before.
+ * @return As lago_basic_publish.
+ */
+LAGO_EXPORT int64_t lago_message_forward(lago_channel_t *ch, const lago_message_t *message, const lago_forward_t *args,
+                                         lago_publish_cb callback, void *data);
 
 #ifdef __cplusplus
 }

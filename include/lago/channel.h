@@ -106,6 +106,9 @@ LAGO_EXPORT const lago_reason_t *lago_channel_reason(const lago_channel_t *ch); 
 LAGO_EXPORT size_t lago_channel_unacked_count(const lago_channel_t *ch);          /* deliveries not acknowledged yet */
 LAGO_EXPORT size_t lago_channel_unconfirmed_count(const lago_channel_t *ch);      /* publishes without an outcome yet */
 
+/** pika's flow_active: false while the broker has asked this channel to stop publishing (on_flow), and when it has ended. */
+LAGO_EXPORT bool lago_channel_is_flow_active(const lago_channel_t *ch);
+
 /* ---------------------------------------------------------------- flow, confirms, transactions */
 
 typedef struct {

@@ -8,10 +8,11 @@
  * or with the reason.
  *
  * When a link ends the callbacks come in this order, all with the same reason: completions of operations in the order of their
- * calls; for each channel, ascending: outcomes of its publishes by sequence number, its consumers' free_data, its on_close (or
- * on_open with the reason); posts and timers with LAGO_ECANCELED; then on_open_error or on_close, when all handles of the link
- * are closed, so that uv_loop_close succeeds after uv_run has returned. After lago_connection_close each channel ends when the
- * broker has answered its goodbye, with a reason of its own. An end that nobody handles is logged as one line.
+ * calls; for each channel, ascending: its calls (rpc.h), outcomes of its publishes by sequence number, its consumers' free_data,
+ * its on_close (or on_open with the reason); posts and timers with LAGO_ECANCELED; then on_open_error or on_close, when all
+ * handles of the link are closed, so that uv_loop_close succeeds after uv_run has returned. After lago_connection_close each
+ * channel ends when the broker has answered its goodbye, with a reason of its own. An end that nobody handles is logged as one
+ * line.
  */
 #ifndef LAGO_CONNECTION_H
 #define LAGO_CONNECTION_H
@@ -157,16 +158,6 @@ LAGO_EXPORT bool lago_connection_is_blocked(const lago_connection_t *conn);
 
 /** Bytes accepted and not yet handed to the system. */
 LAGO_EXPORT size_t lago_connection_output_size(const lago_connection_t *conn);
-
-/** Totals since lago_connect. */
-typedef struct lago_counters {
-    uint64_t bytes_sent, bytes_received;
-    uint64_t frames_sent, frames_received;
-    uint64_t messages_sent;     /* publishes accepted */
-    uint64_t messages_received; /* deliveries, gets and returns */
-    uint64_t messages_dropped;  /* deliveries that raced a cancel or a close */
-} lago_counters_t;
-LAGO_EXPORT lago_counters_t lago_connection_counters(const lago_connection_t *conn);
 
 /* ---------------------------------------------------------------- timers and secrets */
 

@@ -31,6 +31,8 @@ extern "C" {
     XX(ENOTLS, -10015, CALL, "TLS is not available in this build")                                                               \
     XX(ECANCELED, -10016, CALL, "canceled because its owner ended")                                                              \
     XX(ETIMEDOUT, -10017, CALL, "deadline passed")                                                                               \
+    XX(EUNROUTABLE, -10018, CALL, "no queue took the message")                                                                   \
+    XX(ENOREPLY, -10019, CALL, "the message has no reply_to: its sender wants no reply")                                         \
     XX(ENOCHANNEL, -10101, CHANNEL, "no channel number is free")                                                                 \
     XX(ECHANNEL, -10102, CHANNEL, "the broker closed the channel")                                                               \
     XX(EMSGSIZE, -10103, CHANNEL, "a message is larger than message_size_max")                                                   \

@@ -14,6 +14,8 @@
 extern "C" {
 #endif
 
+typedef struct lago_queue_features lago_queue_features_t; /* rabbitmq.h */
+
 typedef struct {
     const char *queue; /* "" or NULL: the broker makes a name, see the completion */
     bool passive;      /* only check that it exists: 404 closes the channel */
@@ -23,7 +25,8 @@ typedef struct {
     bool no_wait;           /* not with a name made by the broker: LAGO_EINVAL */
     lago_table_t arguments; /* "x-queue-type" ... */
     uint32_t timeout_ms;
-    uintptr_t reserved[4]; /* zero */
+    const lago_queue_features_t *features; /* the same as typed members: rabbitmq.h. NULL: none */
+    uintptr_t reserved[4];                 /* zero */
 } lago_queue_declare_t;
 
 typedef struct lago_queue_declare_ok {

@@ -208,6 +208,16 @@ static size_t consume_front(struct chunk_queue *q, size_t size) {
     return taken;
 }
 
+void chunks_each(const struct chunk_queue *q, size_t size, void (*visit)(void *data, const uint8_t *bytes, size_t size),
+                 void *data) {
+    for (size_t i = 0; i < q->count && size > 0; i++) {
+        const struct segment *segment = &q->ring[(q->head + i) & (q->capacity - 1)];
+        size_t piece = segment->size < size ? segment->size : size;
+        visit(data, segment->data, piece);
+        size -= piece;
+    }
+}
+
 void chunks_consume(struct chunk_queue *q, size_t size) {
     while (size > 0 && q->count > 0) size -= consume_front(q, size);
     if (q->count == 0) drop_tail(q);

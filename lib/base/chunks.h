@@ -62,6 +62,10 @@ void chunks_append(struct chunk_queue *q, struct block *owner, const uint8_t *da
 /* The next slices, at most `max`. @return how many. */
 size_t chunks_peek(const struct chunk_queue *q, struct slice *slices, size_t max);
 
+/* Visit the first `size` bytes, slice by slice. */
+void chunks_each(const struct chunk_queue *q, size_t size, void (*visit)(void *data, const uint8_t *bytes, size_t size),
+                 void *data);
+
 /* `size` bytes were written. Blocks that are used up are released; an empty queue keeps no block. */
 void chunks_consume(struct chunk_queue *q, size_t size);
 

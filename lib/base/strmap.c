@@ -81,3 +81,11 @@ struct strmap_node *strmap_any(struct strmap *map) {
     while (map->buckets[map->first] == NULL) map->first++;
     return map->buckets[map->first];
 }
+
+struct strmap_node *strmap_next(const struct strmap *map, const struct strmap_node *node) {
+    size_t bucket = node ? (node->hash & (map->capacity - 1)) + 1 : 0;
+    if (node && node->next) return node->next;
+    for (; bucket < map->capacity; bucket++)
+        if (map->buckets[bucket]) return map->buckets[bucket];
+    return NULL;
+}

@@ -32,4 +32,7 @@ void strmap_remove(struct strmap *map, struct strmap_node *node);
 /* Any node, or NULL: for emptying a map, in linear time altogether. */
 struct strmap_node *strmap_any(struct strmap *map);
 
+/* Walk through a map that does not change meanwhile, in no order: NULL begins, and ends. */
+struct strmap_node *strmap_next(const struct strmap *map, const struct strmap_node *node);
+
 #endif

@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "operation.h"
 #include "reason.h"
+#include "rpc.h"
 #include <string.h>
 
 #define GOODBYE "Normal shutdown" /* pika's words */
@@ -55,6 +56,8 @@ static lago_channel_t *channel_new(lago_connection_t *conn, const lago_channel_o
     strmap_init(&ch->consumers, conn->alloc);
     tagset_init(&ch->unacked, conn->alloc);
     confirms_init(&ch->confirms, conn->alloc);
+    timeline_init(&ch->delivered, conn->alloc, METRICS_RESOLUTION_US);
+    timeline_init(&ch->published_at, conn->alloc, METRICS_RESOLUTION_US);
     return ch;
 }
 
@@ -99,6 +102,7 @@ void channel_opened(lago_channel_t *ch) {
     deadline_cancel(ch->conn, &ch->deadline);
     channel_enter(ch, LAGO_CHANNEL_OPEN);
     ch->opened = true;
+    ch->conn->counters.channels_opened++;
     if (ch->options.on_open) ch->options.on_open(ch, NULL, ch->options.data);
 }
 
@@ -203,10 +207,13 @@ void channel_destroy(lago_channel_t *ch) {
     for (struct operation *op; (op = operation_first(ch)) != NULL;) operation_free(op);
     while (consumers_end_step(ch)) {
     }
+    rpc_destroy(ch);
     conn->owed_publishes -= confirms_owed(&ch->confirms);
     confirms_clear(&ch->confirms);
     strmap_clear(&ch->consumers);
     tagset_clear(&ch->unacked);
+    timeline_clear(&ch->delivered);
+    timeline_clear(&ch->published_at);
     deadline_cancel(conn, &ch->deadline);
     channel_enter(ch, LAGO_CHANNEL_CLOSED);
     list_remove(&ch->in_connection);
@@ -227,6 +234,7 @@ void lago_channel_free(lago_channel_t *ch) {
     if (!silent && session_channel_close(&conn->session, ch->number, REPLY_SUCCESS, GOODBYE) < 0)
         (void)session_channel_give_up(&conn->session, ch->number, REPLY_SUCCESS, GOODBYE); /* it will be said later */
     for (struct operation *op; (op = operation_first(ch)) != NULL;) operation_free(op);
+    rpc_forget_calls(ch);
     ch->freed = true;
     channel_enter(ch, LAGO_CHANNEL_CLOSED);
     if (conn->settling == ch) conn->settling = NULL;
@@ -259,3 +267,7 @@ const lago_reason_t *lago_channel_reason(const lago_channel_t *ch) {
 size_t lago_channel_unacked_count(const lago_channel_t *ch) { return ch ? ch->unacked.count : 0; }
 
 size_t lago_channel_unconfirmed_count(const lago_channel_t *ch) { return ch ? ch->confirms.unsettled : 0; }
+
+bool lago_channel_is_flow_active(const lago_channel_t *ch) {
+    return ch && ch->state != LAGO_CHANNEL_CLOSED && !session_channel_is_stopped(&ch->conn->session, ch->number);
+}

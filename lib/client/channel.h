@@ -6,10 +6,18 @@
 #include "connection.h"
 #include "strmap.h"
 #include "tagset.h"
+#include "timeline.h"
 #include <lago/basic.h>
 
-/* What of an end has been told: operations, outcomes of publishes, consumers, then the channel itself. */
-enum channel_ending { CHANNEL_TELL_OPERATIONS, CHANNEL_TELL_PUBLISHES, CHANNEL_TELL_CONSUMERS, CHANNEL_TELL_END, CHANNEL_TOLD };
+/* What of an end has been told: operations, calls, outcomes of publishes, consumers, then the channel itself. */
+enum channel_ending {
+    CHANNEL_TELL_OPERATIONS,
+    CHANNEL_TELL_CALLS,
+    CHANNEL_TELL_PUBLISHES,
+    CHANNEL_TELL_CONSUMERS,
+    CHANNEL_TELL_END,
+    CHANNEL_TOLD
+};
 
 struct lago_channel {
     struct list in_connection; /* connection.channels */
@@ -36,12 +44,16 @@ struct lago_channel {
     struct consumer *recent; /* the one that got the last delivery: usually gets the next */
     struct consumer *newest; /* the one that was started last */
     uint64_t tags_made;
-    bool cancelled_any; /* a consumer was forgotten: deliveries for an unknown tag may be its last ones */
+    uint16_t prefetch_count; /* of the last basic.qos that set one; see qos_issued */
+    bool cancelled_any;      /* a consumer was forgotten: deliveries for an unknown tag may be its last ones */
     struct tagset unacked;
+    struct timeline delivered; /* when, by delivery tag */
     uint64_t last_delivery_tag;
     /* publishing */
     uint64_t published; /* publishes accepted, before confirm.select too */
     struct confirms confirms;
+    struct timeline published_at; /* when, by sequence number */
+    struct lago_rpc *rpc;         /* or NULL */
 };
 
 /* Remember the first failed call; passes `rc` through. NULL channel: LAGO_EINVAL. */
@@ -81,6 +93,13 @@ bool consumers_end_step(lago_channel_t *ch);
 /* A late answer to a get or consume that was given up: requeue, or cancel. */
 void consume_undo_get(lago_channel_t *ch, const struct session_event *event, bool auto_ack);
 void consume_undo_consume(lago_channel_t *ch, struct consumer *consumer);
+
+/* The tag of the consumer that got the last delivery, if it still lives; else empty. */
+lago_string_t consume_recent_tag(const lago_channel_t *ch);
+
+/* Lines about its consumers, for the dump. */
+struct text;
+void consumers_describe(const lago_channel_t *ch, struct text *t, size_t max);
 
 /* Whether a consume-ok or cancel-ok is of this consumer. */
 bool consume_is_answer(const struct consumer *consumer, const struct session_event *answer);

@@ -22,9 +22,12 @@ static bool route_is(const struct route *route, const char *exchange, size_t exc
            memcmp(route->bytes, exchange, exchange_size) == 0 && memcmp(route->bytes + exchange_size, key, key_size) == 0;
 }
 
+static size_t size_of(lago_string_t name) { return name.size == LAGO_NUL_TERMINATED ? strlen(name.data) : name.size; }
+
 /* The route of the last mandatory publish if it is the same one, else a new one, which becomes the last. */
-static struct route *route_get(struct confirms *c, const char *exchange, const char *routing_key) {
-    size_t exchange_size = strlen(exchange), key_size = strlen(routing_key);
+static struct route *route_get(struct confirms *c, lago_string_t to, lago_string_t by) {
+    const char *exchange = to.data, *routing_key = by.data;
+    size_t exchange_size = size_of(to), key_size = size_of(by);
     if (!c->route || !route_is(c->route, exchange, exchange_size, routing_key, key_size)) {
         struct route *route = mem_alloc(c->alloc, sizeof(*route) + exchange_size + key_size + 1);
         if (!route) return NULL;
@@ -72,7 +75,7 @@ static bool grow(struct confirms *c) {
     return true;
 }
 
-struct confirm_slot *confirms_prepare(struct confirms *c, bool mandatory, const char *exchange, const char *routing_key) {
+struct confirm_slot *confirms_prepare(struct confirms *c, bool mandatory, lago_string_t exchange, lago_string_t routing_key) {
     if (c->next - c->first == c->capacity && !grow(c)) return NULL;
     struct confirm_slot *slot = slot_of(c, c->next);
     memset(slot, 0, sizeof(*slot));

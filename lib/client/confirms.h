@@ -51,7 +51,7 @@ void confirms_select(struct confirms *c, uint64_t earlier);
  * Room for the next publish: its slot, filled in but not counted until confirms_commit. NULL without memory.
  * `exchange` and `routing_key` matter for mandatory ones only.
  */
-struct confirm_slot *confirms_prepare(struct confirms *c, bool mandatory, const char *exchange, const char *routing_key);
+struct confirm_slot *confirms_prepare(struct confirms *c, bool mandatory, lago_string_t exchange, lago_string_t routing_key);
 void confirms_abandon(struct confirms *c);
 uint64_t confirms_commit(struct confirms *c);
 

@@ -5,7 +5,9 @@
 #include "channel.h"
 #include "deadline.h"
 #include "operation.h"
+#include "probes.h"
 #include "reason.h"
+#include "rpc.h"
 #include "url.h"
 #include <string.h>
 
@@ -18,6 +20,7 @@ void connection_set_stage(lago_connection_t *conn, enum connection_stage stage) 
     log_line(&conn->env, LAGO_LOG_DEBUG, "connection to %s: %s -> %s", conn->endpoint[0] ? conn->endpoint : conn->p->host,
              names[conn->stage], names[stage]);
     conn->stage = stage;
+    PROBE2(connection__stage, conn, (int)stage);
 }
 
 lago_phase_t connection_phase(const lago_connection_t *conn) {
@@ -32,8 +35,24 @@ lago_phase_t connection_phase(const lago_connection_t *conn) {
     return session_phase(conn->session.state);
 }
 
+uint64_t connection_clock_us(const lago_connection_t *conn) {
+    return conn->transport.self ? conn->transport.ops->clock(conn->transport.self) / 1000u : conn->clock_us;
+}
+
+/* The only place where time enters. */
+static void clock_read(lago_connection_t *conn) {
+    conn->clock_us = conn->transport.ops->clock(conn->transport.self) / 1000u;
+    conn->session.now = conn->clock_us / 1000u;
+}
+
 void connection_touch(lago_connection_t *conn) {
-    if (conn->transport.self) conn->session.now = conn->transport.ops->now(conn->transport.self);
+    if (conn->transport.self) clock_read(conn);
+}
+
+void connection_hang_up(lago_connection_t *conn, bool reset) {
+    capture_ended(conn);
+    conn->transport.ops->hang_up(conn->transport.self, reset);
+    conn->link_up = false;
 }
 
 void connection_wake(lago_connection_t *conn, bool turn) {
@@ -79,6 +98,8 @@ static void init_lists(lago_connection_t *conn) {
     list_init(&conn->releases);
     list_init(&conn->later);
     list_init(&conn->garbage);
+    list_init(&conn->lost_rpcs);
+    list_init(&conn->freed_rpcs);
 }
 
 static void init_session(lago_connection_t *conn) {
@@ -89,7 +110,8 @@ static void init_session(lago_connection_t *conn) {
         settings.trace = log_frame;
         settings.trace_data = &conn->env;
     }
-    session_init(&conn->session, conn->alloc, &settings, conn->transport.ops->now(conn->transport.self));
+    session_init(&conn->session, conn->alloc, &settings, transport_now_ms(&conn->transport));
+    clock_read(conn);
 }
 
 int connection_new(const struct environment *environment, const struct transport *transport, const char *url,
@@ -151,6 +173,7 @@ static void tear_down(lago_connection_t *conn) {
     later_clear(conn);
     destroy_channels(&conn->channels);
     destroy_channels(&conn->garbage);
+    rpc_reap(conn);
     for (struct list *node; (node = list_first(&conn->operations)) != NULL;)
         operation_free(LIST_ENTRY(node, struct operation, in_connection));
     session_deinit(&conn->session);
@@ -159,7 +182,7 @@ static void tear_down(lago_connection_t *conn) {
     if (conn->options.free_data) conn->options.free_data(conn->options.data);
     conn->options = (lago_connection_options_t){ 0 };
     if (conn->stage < STAGE_FINISHING) {
-        if (conn->stage < STAGE_ENDING) conn->transport.ops->hang_up(conn->transport.self, false);
+        if (conn->stage < STAGE_ENDING) connection_hang_up(conn, false);
         connection_set_stage(conn, STAGE_FINISHING);
         conn->transport.ops->finish(conn->transport.self);
     }
@@ -170,19 +193,26 @@ static void destroy(lago_connection_t *conn) {
     mem_free(&alloc, conn->closing.reply_text);
     mem_free(&alloc, conn->server_properties);
     timers_clear(&conn->timers);
+    metrics_clear(conn);
     parameters_free(conn->parameters);
     mem_free(&alloc, conn);
 }
 
 void connection_reap(lago_connection_t *conn) {
     if (conn->depth > 0) return;
+    bool frees = !list_empty(&conn->garbage) || !list_empty(&conn->freed_rpcs) || (conn->freed && !conn->torn_down);
+    if (frees) watch_begin(conn, "free_data");
     conn->depth++; /* a free_data may free more: that waits for its turn here */
-    destroy_channels(&conn->garbage);
+    do {
+        rpc_reap(conn);
+        destroy_channels(&conn->garbage);
+    } while (!list_empty(&conn->freed_rpcs));
     if (conn->freed && !conn->torn_down) {
         conn->torn_down = true;
         tear_down(conn);
     }
     conn->depth--;
+    if (frees) watch_look(conn);
     if (conn->freed && conn->finished) destroy(conn);
 }
 
@@ -194,10 +224,12 @@ void lago_connection_free(lago_connection_t *conn) {
 
 void link_enter(lago_connection_t *conn) {
     conn->depth++;
-    conn->session.now = conn->transport.ops->now(conn->transport.self);
+    clock_read(conn);
+    watch_begin(conn, "a post");
 }
 
 void link_leave(lago_connection_t *conn) {
+    watch_look(conn);
     conn->depth--;
     connection_reap(conn);
 }
@@ -216,7 +248,9 @@ void link_finished(lago_connection_t *conn) {
 /* ---------------------------------------------------------------- the link's bytes */
 
 void link_input(lago_connection_t *conn, uint8_t *data, size_t size) {
-    session_input(&conn->session, data, size, conn->transport.ops->now(conn->transport.self));
+    clock_read(conn);
+    if (capture_is_on(conn->env.capture)) capture_read(conn, data, size);
+    session_input(&conn->session, data, size, conn->session.now);
     conn->turn_wanted = true;
 }
 
@@ -227,14 +261,20 @@ size_t link_output(const lago_connection_t *conn, struct slice *slices, size_t m
 }
 
 void link_written(lago_connection_t *conn, size_t size) {
-    conn->bytes_sent += size;
-    session_written(&conn->session, size, conn->transport.ops->now(conn->transport.self));
+    conn->counters.bytes_sent += size;
+    conn->counters.writes++;
+    PROBE2(written, conn, size);
+    clock_read(conn);
+    if (capture_is_on(conn->env.capture)) capture_written(conn, size);
+    session_written(&conn->session, size, conn->session.now);
     if (conn->drain_owed || conn->stage == STAGE_CLOSING || conn->session.state == SESSION_ENDED || !list_empty(&conn->releases))
         connection_wake(conn, true);
 }
 
 void link_lost(lago_connection_t *conn, int status) {
-    session_lost(&conn->session, conn->write_error ? conn->write_error : status, conn->transport.ops->now(conn->transport.self));
+    clock_read(conn);
+    capture_lost(conn);
+    session_lost(&conn->session, conn->write_error ? conn->write_error : status, conn->session.now);
     connection_wake(conn, true);
 }
 
@@ -257,7 +297,7 @@ static bool keeps_alive(const lago_connection_t *conn) {
     if (conn->stage == STAGE_ENDED) return false;
     if (conn->stage != STAGE_OPEN || conn->turn_wanted || session_output_size(&conn->session) > 0) return true;
     if (!list_empty(&conn->operations) || !list_empty(&conn->later) || conn->owed_publishes > 0 || conn->owed_channels > 0 ||
-        conn->drain_owed)
+        conn->owed_calls > 0 || conn->drain_owed)
         return true;
     return conn->referenced && !conn->abandoned;
 }
@@ -266,6 +306,7 @@ struct link_wants link_wants(lago_connection_t *conn) {
     struct link_wants wants = { .deadline = DEADLINE_NEVER };
     if (conn->torn_down || conn->stage >= STAGE_FINISHING) return wants;
     wants.deadline = deadline_min(timers_next(&conn->timers), conn->link_up ? session_deadline(&conn->session) : DEADLINE_NEVER);
+    conn->watch.wanted_ms = wants.deadline;
     wants.turn = conn->turn_wanted;
     wants.read = conn->link_up && conn->session.state != SESSION_ENDED;
     wants.write = wants.read && !conn->write_error && conn->session.out.size > 0;
@@ -340,14 +381,3 @@ bool lago_connection_is_blocked(const lago_connection_t *conn) {
 }
 
 size_t lago_connection_output_size(const lago_connection_t *conn) { return conn ? session_output_size(&conn->session) : 0; }
-
-lago_counters_t lago_connection_counters(const lago_connection_t *conn) {
-    if (!conn) return (lago_counters_t){ 0 };
-    return (lago_counters_t){ .bytes_sent = conn->bytes_sent,
-                              .bytes_received = conn->session.counters.bytes_received,
-                              .frames_sent = conn->session.counters.frames_sent,
-                              .frames_received = conn->session.counters.frames_received,
-                              .messages_sent = conn->messages_sent,
-                              .messages_received = conn->messages_received,
-                              .messages_dropped = conn->messages_dropped };
-}

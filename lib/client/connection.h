@@ -7,8 +7,11 @@
  *   closing.c     goodbye in order                       operation.c requests that owe a completion
  *   channel.c     the channel handle                     methods.c   exchange, queue, confirm, tx
  *   consume.c publish.c confirms.c message.c             the class basic
+ *   feature.c feature_*.c                                RabbitMQ's settings and headers by their names
  *   mechanism.c   PLAIN and AMQPLAIN                     log.c       lines for the log
- *   later.c       timers of the user
+ *   later.c       timers of the user                     rpc.c       calls: requests and their replies
+ *   metrics.c     counters, histograms                   dump.c      a page of its state
+ *   watch.c       who held the loop                      capture.c pcapng.c   what was said, into a file
  *   parameters.c url.c url_query.c literal.c variables.c how to reach a broker: read, checked, owned
  *
  * User code runs only inside turn.c's loop (and timers and releases that it drives). Nothing else calls back, so no room needs
@@ -17,11 +20,14 @@
 #ifndef LAGO_CLIENT_CONNECTION_H
 #define LAGO_CLIENT_CONNECTION_H
 
+#include "capture.h"
 #include "list.h"
+#include "metrics.h"
 #include "parameters.h"
 #include "session.h"
 #include "timers.h"
 #include "transport.h"
+#include "watch.h"
 #include <lago/channel.h>
 #include <lago/connection.h>
 
@@ -53,6 +59,7 @@ struct dial {
     struct deadline attempt; /* stack_timeout, or the retry delay while pausing */
     struct deadline socket;  /* socket_timeout */
     struct deadline overall; /* connect_deadline */
+    uint64_t since_us;       /* when the phase under way began */
 };
 
 /* A login by a mechanism of the caller's. */
@@ -83,6 +90,7 @@ struct lago_connection {
     const lago_parameters_t *p;
     lago_connection_options_t options; /* callbacks and data only */
     enum connection_stage stage;
+    uint64_t clock_us; /* as session.now, which is this in milliseconds: set at the doors */
     struct session session;
     struct dial dial;
     struct login login;
@@ -103,13 +111,20 @@ struct lago_connection {
     struct list later;          /* struct later */
     uint64_t later_ids;
     struct list garbage;      /* channel handles freed inside a callback */
+    struct list lost_rpcs;    /* lago_rpc.node: the consumer of replies is lost, and calls wait to be told */
+    struct list freed_rpcs;   /* lago_rpc.node: their users are still to be told, by free_data */
     lago_channel_t *settling; /* whose confirms are being told */
 
-    uint64_t messages_sent, messages_received, messages_dropped;
-    uint64_t bytes_sent;
-    size_t owed_publishes; /* publishes whose outcome has a callback */
-    size_t owed_channels;  /* channels that are opening or closing */
-    int write_error;       /* writing failed; reading may still bring the reason */
+    struct capture capture;
+    struct metrics metrics;
+    struct watch watch;
+    lago_counters_t counters;  /* what the session does not count */
+    uint64_t blocked_since_us; /* 0: it is not blocked */
+    size_t owed_publishes;     /* publishes whose outcome has a callback */
+    size_t owed_channels;      /* channels that are opening or closing */
+    size_t owed_calls;         /* calls (rpc.c) that are in flight */
+    uint64_t calls_made;
+    int write_error; /* writing failed; reading may still bring the reason */
     struct deadline write_error_timer;
     struct deadline blocked_deadline;
     unsigned depth; /* the transport's calls on the stack; posts that are canceled in a turn are a second one */
@@ -134,6 +149,12 @@ lago_phase_t connection_phase(const lago_connection_t *conn);
 /* A door: time enters the session here when the caller comes from outside the loop's callbacks. */
 void connection_touch(lago_connection_t *conn);
 
+/* What clock_us would be by now: for who only asks how old things are. It stands still once the connection has ended. */
+uint64_t connection_clock_us(const lago_connection_t *conn);
+
+/* Drop the link, `reset`: by RST. */
+void connection_hang_up(lago_connection_t *conn, bool reset);
+
 /* Something changed: the transport shall ask what is wanted. `turn`: there is something to tell. */
 void connection_wake(lago_connection_t *conn, bool turn);
 
@@ -155,6 +176,9 @@ void dial_start(lago_connection_t *conn);
 /* The attempt under way failed; try the next, or end. */
 void dial_failed(lago_connection_t *conn, const lago_reason_t *reason);
 void dial_opened(lago_connection_t *conn);
+
+/* A phase was passed: it is measured, the next one begins. */
+void dial_phase_done(lago_connection_t *conn, lago_metric_t metric);
 
 /* Add to a reason what the client knows: endpoint, user, virtual host. */
 void dial_describe(const lago_connection_t *conn, lago_reason_t *reason);

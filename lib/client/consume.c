@@ -1,10 +1,13 @@
 /* Consumers, basic.get, and acknowledgements (1.8.3). A delivery tag is open from its delivery to its ack, nack or reject. */
 #include "alloc.h"
 #include "channel.h"
+#include "feature.h"
 #include "message.h"
 #include "operation.h"
+#include "probes.h"
 #include "reason.h"
 #include "text.h"
+#include <lago/rpc.h>
 #include <string.h>
 
 /* From CONSUMER_ASKED_CANCELLED on there is no more on_message: what still comes is given back. */
@@ -20,10 +23,14 @@ struct consumer {
     struct strmap_node node;   /* key: tag */
     enum consumer_state state; /* one setter: consumer_enter */
     bool auto_ack;
+    bool of_stream;  /* as far as its arguments say */
+    bool of_replies; /* direct reply-to: its deliveries have no numbers of their own */
+    uint64_t delivered;
     lago_message_cb on_message;
     lago_cancel_cb on_cancel;
     void *data;
     void (*free_data)(void *data);
+    const char *queue; /* as it was asked for; behind the tag */
     size_t tag_size;
     char tag[]; /* NUL-terminated */
 };
@@ -66,7 +73,27 @@ bool consumers_end_step(lago_channel_t *ch) {
     return node != NULL;
 }
 
+void consumers_describe(const lago_channel_t *ch, struct text *t, size_t max) {
+    static const char *const names[] = { "asked for", "living", "asked for and cancelled", "given up", "cancelling" };
+    size_t count = 0;
+    for (struct strmap_node *node = NULL; (node = strmap_next(&ch->consumers, node)) != NULL && count < max; count++) {
+        const struct consumer *consumer = LIST_ENTRY(node, struct consumer, node);
+        text_add(t, "    consumer ");
+        text_add_escaped(t, consumer->tag, consumer->tag_size, 80);
+        text_add(t, " of queue \"");
+        text_add_escaped(t, consumer->queue, strlen(consumer->queue), 80);
+        text_addf(t, "\" %s%s, %llu delivered\n", names[consumer->state], consumer->auto_ack ? ", auto_ack" : "",
+                  (unsigned long long)consumer->delivered);
+    }
+    if (ch->consumers.count > count) text_addf(t, "    and %zu consumers more\n", ch->consumers.count - count);
+}
+
 /* ---------------------------------------------------------------- basic.qos */
+
+/* Before 4.3 global_qos says nothing of the consumers' own count, from then on it is the same: so only what both take as none. */
+static void qos_issued(lago_channel_t *ch, const lago_basic_qos_t *args) {
+    if (args->prefetch_count || !args->global_qos) ch->prefetch_count = args->prefetch_count;
+}
 
 int lago_basic_qos(lago_channel_t *ch, const lago_basic_qos_t *args, lago_done_cb callback, void *data) {
     static const lago_basic_qos_t defaults = { 0 };
@@ -75,19 +102,22 @@ int lago_basic_qos(lago_channel_t *ch, const lago_basic_qos_t *args, lago_done_c
     struct basic_qos m = { .prefetch_size = args->prefetch_size,
                            .prefetch_count = args->prefetch_count,
                            .global = args->global_qos };
-    return operation_request(ch, &(struct request){ .method = METHOD_BASIC_QOS,
-                                                    .args = &m,
-                                                    .timeout_ms = args->timeout_ms,
-                                                    .tell = tell_done,
-                                                    .callback = (operation_callback)callback,
-                                                    .data = data });
+    int rc = operation_request(ch, &(struct request){ .method = METHOD_BASIC_QOS,
+                                                      .args = &m,
+                                                      .timeout_ms = args->timeout_ms,
+                                                      .tell = tell_done,
+                                                      .callback = (operation_callback)callback,
+                                                      .data = data });
+    if (rc == 0) qos_issued(ch, args);
+    return rc;
 }
 
 /* ---------------------------------------------------------------- basic.consume */
 
 static struct consumer *consumer_new(lago_channel_t *ch, const lago_basic_consume_t *args, const char *tag) {
-    size_t size = strlen(tag);
-    struct consumer *consumer = mem_zero(ch->conn->alloc, 1, sizeof(*consumer) + size + 1);
+    const char *queue = args->queue ? args->queue : "";
+    size_t size = strlen(tag), queue_size = strlen(queue);
+    struct consumer *consumer = mem_zero(ch->conn->alloc, 1, sizeof(*consumer) + size + queue_size + 2);
     if (!consumer) return NULL;
     consumer->auto_ack = args->auto_ack;
     consumer->on_message = args->on_message;
@@ -96,6 +126,8 @@ static struct consumer *consumer_new(lago_channel_t *ch, const lago_basic_consum
     consumer->free_data = args->free_data;
     consumer->tag_size = size;
     memcpy(consumer->tag, tag, size + 1);
+    memcpy(consumer->tag + size + 1, queue, queue_size + 1);
+    consumer->queue = consumer->tag + size + 1;
     if (strmap_add(&ch->consumers, &consumer->node, consumer->tag, size) == 0) return consumer;
     mem_free(ch->conn->alloc, consumer);
     return NULL;
@@ -141,6 +173,33 @@ static void tell_consuming(struct operation *op, const lago_reason_t *reason, co
         consumer_give_up(consumer); /* its answer, or that of its cancel, may still come; else its channel's end frees it */
 }
 
+/* basic.consume itself, for a record that is there. */
+static int start_consuming(lago_channel_t *ch, const lago_basic_consume_t *args, struct consumer *consumer,
+                           lago_consumer_cb callback, void *data) {
+    struct features features;
+    struct basic_consume m = { .queue = { args->queue ? args->queue : "", LAGO_NUL_TERMINATED },
+                               .consumer_tag = { consumer->tag, consumer->tag_size },
+                               .no_local = args->no_local,
+                               .no_ack = args->auto_ack,
+                               .exclusive = args->exclusive,
+                               .no_wait = args->no_wait };
+    int rc = feature_of_consumer(&features, ch, args, &m.arguments);
+    if (rc == 0) {
+        consumer->of_stream = lago_table_get(&m.arguments, "x-stream-offset", NULL) == 1;
+        consumer->of_replies = args->queue && strcmp(args->queue, LAGO_DIRECT_REPLY_TO) == 0;
+        rc = operation_request(ch, &(struct request){ .method = METHOD_BASIC_CONSUME,
+                                                      .args = &m,
+                                                      .timeout_ms = args->timeout_ms,
+                                                      .no_wait = args->no_wait,
+                                                      .consumer = consumer,
+                                                      .tell = tell_consuming,
+                                                      .callback = (operation_callback)callback,
+                                                      .data = data });
+    }
+    feature_free(&features);
+    return channel_result(ch, rc);
+}
+
 int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lago_consumer_cb callback, void *data) {
     char made[32];
     int rc = channel_usable(ch);
@@ -154,21 +213,7 @@ int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lag
     if (consumer_find(ch, tag, strlen(tag))) return channel_result(ch, LAGO_EEXIST);
     struct consumer *consumer = consumer_new(ch, args, tag);
     if (!consumer) return channel_result(ch, LAGO_ENOMEM);
-    struct basic_consume m = { .queue = { args->queue ? args->queue : "", LAGO_NUL_TERMINATED },
-                               .consumer_tag = { tag, LAGO_NUL_TERMINATED },
-                               .no_local = args->no_local,
-                               .no_ack = args->auto_ack,
-                               .exclusive = args->exclusive,
-                               .no_wait = args->no_wait,
-                               .arguments = args->arguments };
-    rc = operation_request(ch, &(struct request){ .method = METHOD_BASIC_CONSUME,
-                                                  .args = &m,
-                                                  .timeout_ms = args->timeout_ms,
-                                                  .no_wait = args->no_wait,
-                                                  .consumer = consumer,
-                                                  .tell = tell_consuming,
-                                                  .callback = (operation_callback)callback,
-                                                  .data = data });
+    rc = start_consuming(ch, args, consumer, callback, data);
     if (rc == 0) {
         if (args->no_wait) consumer_enter(consumer, CONSUMER_LIVING);
         ch->newest = consumer;
@@ -182,6 +227,17 @@ int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lag
 lago_string_t lago_channel_last_consumer_tag(const lago_channel_t *ch) {
     if (!ch || !ch->newest) return (lago_string_t){ "", 0 };
     return (lago_string_t){ ch->newest->tag, ch->newest->tag_size };
+}
+
+size_t lago_channel_consumer_tags(const lago_channel_t *ch, lago_string_t *tags, size_t max) {
+    size_t count = 0;
+    for (struct strmap_node *node = NULL; ch && (node = strmap_next(&ch->consumers, node)) != NULL;) {
+        const struct consumer *consumer = LIST_ENTRY(node, struct consumer, node);
+        if (!consumer_is_living(consumer)) continue;
+        if (count < max) tags[count] = (lago_string_t){ consumer->tag, consumer->tag_size };
+        count++;
+    }
+    return count;
 }
 
 static void tell_cancelled(struct operation *op, const lago_reason_t *reason, const struct session_event *answer);
@@ -272,6 +328,7 @@ static bool tag_accepted(lago_channel_t *ch, uint64_t tag, bool open) {
         session_abandon(&ch->conn->session, &reason);
         return false;
     }
+    if (open) timeline_note(&ch->delivered, tag, ch->conn->clock_us);
     ch->last_delivery_tag = tag;
     return true;
 }
@@ -279,16 +336,25 @@ static bool tag_accepted(lago_channel_t *ch, uint64_t tag, bool open) {
 /* From the call of a close on, of the channel or the connection, messages are not told any more. */
 static bool takes_messages(const lago_channel_t *ch) { return ch->state == LAGO_CHANNEL_OPEN && ch->conn->stage == STAGE_OPEN; }
 
-/* Give a delivery back: it raced a cancel. With auto_ack the broker counts it as done; then it can only be counted. */
-static void give_back(lago_channel_t *ch, uint64_t tag, bool auto_ack) {
-    struct basic_reject m = { .delivery_tag = tag, .requeue = true };
-    ch->conn->messages_dropped++;
+/*
+ * Give a delivery back: it raced a cancel. With auto_ack the broker counts it as done; then it can only be counted. From a stream
+ * nothing was taken, so an ack gives it back; RabbitMQ 3.10 has no reject there (540, which closes the connection).
+ */
+static void give_back(lago_channel_t *ch, uint64_t tag, bool auto_ack, bool of_stream) {
+    struct basic_ack ack = { .delivery_tag = tag };
+    struct basic_reject reject = { .delivery_tag = tag, .requeue = true };
+    ch->conn->counters.messages_dropped++;
     /* in any case: no `multiple` of the application's may cover it */
     (void)tagset_remove(&ch->unacked, tag);
     /* closing requeues it anyway, unless a get under way may bring a higher tag, whose `multiple` would cover it */
     if (auto_ack || (!takes_messages(ch) && list_empty(&ch->operations))) return;
-    int rc = session_send(&ch->conn->session, ch->number, METHOD_BASIC_REJECT, &m);
+    int rc = of_stream ? session_send(&ch->conn->session, ch->number, METHOD_BASIC_ACK, &ack)
+                       : session_send(&ch->conn->session, ch->number, METHOD_BASIC_REJECT, &reject);
     if (rc < 0) log_line(&ch->conn->env, LAGO_LOG_WARNING, "delivery not given back: %s", lago_strerror(rc));
+}
+
+lago_string_t consume_recent_tag(const lago_channel_t *ch) {
+    return ch->recent ? (lago_string_t){ ch->recent->tag, ch->recent->tag_size } : (lago_string_t){ "", 0 };
 }
 
 static struct consumer *consumer_of(lago_channel_t *ch, lago_string_t tag) {
@@ -305,15 +371,21 @@ void consume_delivered(lago_channel_t *ch, const struct session_event *event) {
                      "delivery for a consumer that does not exist on channel %u", ch->number);
         return;
     }
-    if (!tag_accepted(ch, m->delivery_tag, !consumer || !consumer->auto_ack)) return;
+    /* RabbitMQ (3.10) does not count direct replies: their tag is that of the next delivery from a queue, again and again */
+    bool counted = !consumer || !consumer->of_replies;
+    uint64_t tag = counted ? m->delivery_tag : 0;
+    if (counted && !tag_accepted(ch, tag, !consumer || !consumer->auto_ack)) return;
     if (!consumer || !consumer_is_living(consumer) || !takes_messages(ch)) {
-        give_back(ch, m->delivery_tag, consumer && consumer->auto_ack);
+        give_back(ch, tag, consumer && consumer->auto_ack, consumer && consumer->of_stream);
         return;
     }
+    consumer->delivered++;
+    PROBE4(deliver, ch->conn, ch->number, m->delivery_tag, event->body.size);
     struct message message = message_of(ch->conn->alloc, event);
     message.fields.consumer_tag = m->consumer_tag;
-    message.fields.delivery_tag = m->delivery_tag;
+    message.fields.delivery_tag = tag;
     message.fields.redelivered = m->redelivered;
+    ch->conn->counters.redelivered += m->redelivered;
     message.fields.exchange = m->exchange;
     message.fields.routing_key = m->routing_key;
     consumer->on_message(ch, &message.fields, consumer->data);
@@ -336,6 +408,8 @@ static void tell_got(struct operation *op, const lago_reason_t *reason, const st
     struct message message = message_of(ch->conn->alloc, answer);
     message.fields.delivery_tag = m->delivery_tag;
     message.fields.redelivered = m->redelivered;
+    ch->conn->counters.redelivered += m->redelivered;
+    ch->conn->counters.gets++;
     message.fields.exchange = m->exchange;
     message.fields.routing_key = m->routing_key;
     message.fields.message_count = m->message_count;
@@ -364,7 +438,7 @@ void get_answered(lago_channel_t *ch, const struct session_event *event) {
 
 void consume_undo_get(lago_channel_t *ch, const struct session_event *event, bool auto_ack) {
     uint64_t tag = event->args->basic_get_ok.delivery_tag;
-    if (tag_accepted(ch, tag, !auto_ack)) give_back(ch, tag, auto_ack);
+    if (tag_accepted(ch, tag, !auto_ack)) give_back(ch, tag, auto_ack, false);
 }
 
 /* ---------------------------------------------------------------- acknowledgements */
@@ -389,10 +463,12 @@ static int settle(lago_channel_t *ch, uint64_t tag, bool multiple, uint32_t meth
     connection_touch(ch->conn);
     int rc = session_send(&ch->conn->session, ch->number, method, args);
     if (rc < 0) return channel_result(ch, rc);
-    if (multiple)
-        (void)tagset_remove_through(&ch->unacked, tag);
-    else
-        (void)tagset_remove(&ch->unacked, tag);
+    PROBE5(settle, ch->conn, ch->number, tag, method, (int)multiple);
+    uint64_t oldest = multiple ? tagset_lowest(&ch->unacked) : tag;
+    metrics_record(ch->conn, LAGO_METRIC_ACK_HOLD, timeline_at(&ch->delivered, oldest));
+    size_t count = multiple ? tagset_remove_through(&ch->unacked, tag) : tagset_remove(&ch->unacked, tag);
+    *(method == METHOD_BASIC_ACK ? &ch->conn->counters.acked : &ch->conn->counters.refused) += count;
+    timeline_forget(&ch->delivered, ch->unacked.count ? tagset_lowest(&ch->unacked) : ch->last_delivery_tag);
     connection_wake(ch->conn, false);
     return 0;
 }

@@ -43,6 +43,7 @@ static bool is_of_the_link(const lago_reason_t *reason) {
 static void try_address(lago_connection_t *conn) {
     conn->endpoint[0] = '\0';
     conn->dial.step = DIAL_CONNECTING;
+    conn->dial.since_us = conn->clock_us;
     if (deadline_set(conn, &conn->dial.attempt, conn->p->stack_timeout_ms, attempt_timed_out) < 0 ||
         deadline_set(conn, &conn->dial.socket, conn->p->socket_timeout_ms, attempt_timed_out) < 0) {
         fail_with(conn, LAGO_ENOMEM, LAGO_PHASE_CONNECT, 0, NULL);
@@ -94,8 +95,7 @@ void dial_failed(lago_connection_t *conn, const lago_reason_t *reason) {
     enum dial_step step = conn->dial.step;
     dial_describe(conn, &told);
     stop_timers(conn);
-    conn->transport.ops->hang_up(conn->transport.self, false);
-    conn->link_up = false;
+    connection_hang_up(conn, false);
     conn->write_error = 0;
     deadline_cancel(conn, &conn->write_error_timer);
     session_rest(&conn->session);
@@ -136,6 +136,7 @@ static void overall_timed_out(lago_connection_t *conn, struct deadline *self) {
 
 static void resolve(lago_connection_t *conn) {
     conn->dial.step = DIAL_RESOLVING;
+    conn->dial.since_us = conn->clock_us;
     conn->dial.address = conn->dial.address_count = 0;
     conn->endpoint[0] = '\0';
     int rc = deadline_set(conn, &conn->dial.attempt, conn->p->stack_timeout_ms, attempt_timed_out);
@@ -159,8 +160,10 @@ void link_resolved(lago_connection_t *conn, int status, size_t address_count) {
         fail_with(conn, LAGO_ENOMEM, LAGO_PHASE_RESOLVE, 0, NULL);
     else if (status < 0 || address_count == 0)
         fail_with(conn, LAGO_ERESOLVE, LAGO_PHASE_RESOLVE, status, "check the host's name, and the name server");
-    else
+    else {
+        dial_phase_done(conn, LAGO_METRIC_RESOLVE);
         try_address(conn);
+    }
     connection_wake(conn, true);
 }
 
@@ -171,12 +174,14 @@ void link_connected(lago_connection_t *conn, int status, const char *endpoint) {
     text_init(&t, conn->endpoint, sizeof(conn->endpoint));
     text_add(&t, endpoint);
     deadline_cancel(conn, &conn->dial.socket);
+    if (status == 0) capture_connected(conn);
     if (status == 0) status = session_start(&conn->session, conn->session.now);
     if (status == LAGO_ENOMEM) {
         fail_with(conn, LAGO_ENOMEM, LAGO_PHASE_CONNECT, 0, NULL);
     } else if (status < 0) {
         fail_with(conn, LAGO_ECONNECT, LAGO_PHASE_CONNECT, status, "no broker listening?");
     } else {
+        dial_phase_done(conn, LAGO_METRIC_CONNECT);
         conn->login.awaited = 0;
         conn->dial.step = DIAL_TALKING;
         conn->link_up = true;
@@ -184,7 +189,13 @@ void link_connected(lago_connection_t *conn, int status, const char *endpoint) {
     connection_wake(conn, true);
 }
 
+void dial_phase_done(lago_connection_t *conn, lago_metric_t metric) {
+    metrics_record(conn, metric, conn->dial.since_us);
+    conn->dial.since_us = conn->clock_us;
+}
+
 void dial_opened(lago_connection_t *conn) {
+    dial_phase_done(conn, LAGO_METRIC_OPEN);
     dial_stop(conn);
     conn->connected_once = true;
     connection_set_stage(conn, STAGE_OPEN);

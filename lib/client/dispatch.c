@@ -2,7 +2,9 @@
 #include "channel.h"
 #include "connection.h"
 #include "operation.h"
+#include "probes.h"
 #include "reason.h"
+#include <lago/rabbitmq.h>
 
 static void unexpected(lago_connection_t *conn, const struct session_event *event) {
     session_fail(&conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, event->info->id, "%s that nobody asked for on channel %u",
@@ -22,6 +24,10 @@ static void blocked(lago_connection_t *conn, const struct session_event *event) 
     lago_string_t why = event->args->connection_blocked.reason;
     uint32_t limit_ms = conn->p->blocked_connection_timeout_ms;
     log_line(&conn->env, LAGO_LOG_INFO, "the broker blocks publishing");
+    if (!conn->blocked_since_us) {
+        conn->counters.blocked_count++;
+        conn->blocked_since_us = conn->clock_us;
+    }
     if (!timers_is_set(&conn->blocked_deadline.node) &&
         deadline_set(conn, &conn->blocked_deadline, limit_ms, blocked_too_long) < 0)
         log_line(&conn->env, LAGO_LOG_WARNING, "no memory to watch blocked_connection_timeout");
@@ -30,6 +36,7 @@ static void blocked(lago_connection_t *conn, const struct session_event *event) 
 
 static void unblocked(lago_connection_t *conn) {
     deadline_cancel(conn, &conn->blocked_deadline);
+    metrics_unblocked(conn);
     log_line(&conn->env, LAGO_LOG_INFO, "the broker takes publishes again");
     if (conn->options.on_unblocked) conn->options.on_unblocked(conn, conn->options.data);
 }
@@ -45,6 +52,7 @@ static void confirmed(lago_connection_t *conn, lago_channel_t *ch, const struct 
                      (unsigned long long)tag);
     else
         conn->settling = ch;
+    watch_calling(conn, NULL, 0); /* who is called is seen when the outcomes are told */
 }
 
 /* The session has answered, and holds publishes or lets them go. */
@@ -64,7 +72,7 @@ static void channel_method(lago_connection_t *conn, lago_channel_t *ch, const st
 }
 
 static void content(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
-    conn->messages_received++;
+    conn->counters.messages_received++;
     if (event->info->id == METHOD_BASIC_DELIVER)
         consume_delivered(ch, event);
     else if (event->info->id == METHOD_BASIC_RETURN)
@@ -74,8 +82,10 @@ static void content(lago_connection_t *conn, lago_channel_t *ch, const struct se
 }
 
 /* What to do about a broker's usual verdicts on a channel (1.2, RabbitMQ's use of them); NULL: its own words must do. */
-static const char *advice(uint16_t reply_code) {
-    switch (reply_code) {
+static const char *advice(const lago_reason_t *reason) {
+    if (lago_reason_is_consumer_timeout(reason))
+        return "a delivery was held too long: acknowledge sooner, prefetch fewer, or raise the broker's consumer_timeout";
+    switch (reason->reply_code) {
     case REPLY_ACCESS_REFUSED: return "check the user's permissions, and that the name is not reserved or in exclusive use";
     case REPLY_NOT_FOUND: return "declare it first, or check its name";
     case REPLY_RESOURCE_LOCKED: return "it belongs to another connection";
@@ -96,7 +106,7 @@ static void channel_lost(lago_channel_t *ch, const struct session_event *event) 
     reason_reply(&reason, args->reply_code, args->reply_text.data, args->reply_text.size, args->class_id, args->method_id);
     const struct method_info *blamed = method_find((uint32_t)args->class_id << 16 | args->method_id);
     if (blamed) reason_detail(&reason, "channel %u closed by the broker because of %s", event->channel, blamed->name);
-    if (advice(args->reply_code)) reason_hint(&reason, "%s", advice(args->reply_code));
+    if (advice(&reason)) reason_hint(&reason, "%s", advice(&reason));
     channel_end(ch, &reason, event->publishes_sent);
 }
 
@@ -125,6 +135,8 @@ static void opened(lago_connection_t *conn) {
 }
 
 void dispatch_event(lago_connection_t *conn, const struct session_event *event) {
+    if (event->info) watch_calling(conn, event->info->name, event->channel);
+    PROBE3(event, conn, event->channel, event->info ? event->info->id : 0);
     switch (event->type) {
     case SESSION_EVENT_START: login_start(conn, &event->args->connection_start); return;
     case SESSION_EVENT_SECURE: login_secure(conn, &event->args->connection_secure); return;

@@ -5,6 +5,8 @@
 #include "channel.h"
 #include "connection.h"
 #include "operation.h"
+#include "probes.h"
+#include "rpc.h"
 
 /* ---------------------------------------------------------------- channels */
 
@@ -48,6 +50,8 @@ static bool tell_publish(lago_channel_t *ch) {
     struct confirm_slot slot;
     if (!confirms_next(&ch->confirms, &result, &slot)) return false;
     result.reason = lago_channel_reason(ch);
+    metrics_outcome(ch->conn, result.outcome);
+    PROBE4(outcome, ch->conn, ch->number, result.sequence_number, (int)result.outcome);
     if (!slot.callback) return true;
     ch->conn->owed_publishes--;
     slot.callback(ch, &result, slot.data);
@@ -58,11 +62,15 @@ bool ending_channel_step(lago_connection_t *conn) {
     struct list *node = list_first(&conn->ended_channels);
     if (!node) return false;
     lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_ended);
+    watch_calling(conn, "a channel's end", ch->number);
     switch (ch->ending) {
     case CHANNEL_TELL_OPERATIONS:
         if (tell_operation(ch)) return true;
         confirms_end(&ch->confirms, ch->publishes_sent);
-        ch->ending = CHANNEL_TELL_PUBLISHES;
+        ch->ending = CHANNEL_TELL_CALLS;
+        return true;
+    case CHANNEL_TELL_CALLS:
+        if (!rpc_end_step(ch)) ch->ending = CHANNEL_TELL_PUBLISHES;
         return true;
     case CHANNEL_TELL_PUBLISHES:
         if (!tell_publish(ch)) ch->ending = CHANNEL_TELL_CONSUMERS;
@@ -88,13 +96,14 @@ void ending_start(lago_connection_t *conn, const lago_reason_t *reason) {
     lago_phase_t phase = connection_phase(conn);
     conn->reason = known ? conn->session.reason : *reason;
     if (conn->reason.phase == LAGO_PHASE_NONE) conn->reason.phase = phase;
+    PROBE2(connection__end, conn, conn->reason.code);
     dial_describe(conn, &conn->reason);
     dial_stop(conn);
     deadline_cancel(conn, &conn->closing.deadline);
     deadline_cancel(conn, &conn->blocked_deadline);
     deadline_cancel(conn, &conn->write_error_timer);
-    conn->transport.ops->hang_up(conn->transport.self, stalled); /* a stalled peer must not keep the bytes in the kernel */
-    conn->link_up = false;
+    metrics_unblocked(conn);
+    connection_hang_up(conn, stalled); /* a stalled peer must not keep the bytes in the kernel */
     session_abandon(&conn->session, &conn->reason);
     session_forget_input(&conn->session);
     connection_set_stage(conn, STAGE_ENDING);
@@ -115,6 +124,7 @@ static bool end_next_channel(lago_connection_t *conn) {
 
 bool ending_step(lago_connection_t *conn) {
     struct list *node;
+    watch_calling(conn, "an end", 0);
     switch (conn->ending) {
     case ENDING_OPERATIONS:
         if ((node = list_first(&conn->operations)) != NULL)

@@ -224,6 +224,7 @@ void login_tune(lago_connection_t *conn, const struct connection_tune *args) {
         refuse(conn, LAGO_EFRAMEMAX, detail, NULL);
         return;
     }
+    dial_phase_done(conn, LAGO_METRIC_HANDSHAKE);
     int rc = session_tune_ok(&conn->session, &tune, conn->p->virtual_host);
     if (rc < 0) refuse(conn, rc, NULL, NULL);
 }

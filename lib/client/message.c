@@ -49,7 +49,7 @@ static void pack_message(struct packer *p, struct message *m) {
     if (properties->name) properties->name = pack(p, properties->name, properties->sizes.name);
     PROPERTY_STRINGS(PACK_)
 #undef PACK_
-    if (properties->headers.size) properties->headers.raw = pack(p, properties->headers.raw, properties->headers.size);
+    properties->headers.raw = properties->headers.size ? pack(p, properties->headers.raw, properties->headers.size) : NULL;
     if (!m->body_block) f->body.data = pack(p, f->body.data, f->body.size);
 }
 

@@ -1,5 +1,6 @@
 /* The requests of the classes exchange, queue, channel, confirm, tx and connection: public structs to methods, answers back. */
 #include "channel.h"
+#include "feature.h"
 #include "operation.h"
 #include <lago/exchange.h>
 #include <lago/queue.h>
@@ -89,21 +90,25 @@ int lago_queue_declare(lago_channel_t *ch, const lago_queue_declare_t *args, lag
     static const lago_queue_declare_t defaults = { 0 };
     if (!args) args = &defaults;
     bool nameless = !args->queue || !args->queue[0];
-    if (!RESERVED_IS_ZERO(args) || (nameless && args->no_wait)) return channel_result(ch, LAGO_EINVAL);
+    if (!ch || !RESERVED_IS_ZERO(args) || (nameless && args->no_wait)) return channel_result(ch, LAGO_EINVAL);
     struct queue_declare m = { .queue = name(args->queue),
                                .passive = args->passive,
                                .durable = args->durable,
                                .exclusive = args->exclusive,
                                .auto_delete = args->auto_delete,
-                               .no_wait = args->no_wait,
-                               .arguments = args->arguments };
-    return operation_request(ch, &(struct request){ .method = METHOD_QUEUE_DECLARE,
-                                                    .args = &m,
-                                                    .timeout_ms = args->timeout_ms,
-                                                    .no_wait = args->no_wait,
-                                                    .tell = tell_declared,
-                                                    .callback = (operation_callback)callback,
-                                                    .data = data });
+                               .no_wait = args->no_wait };
+    struct features features;
+    int rc = feature_of_queue(&features, ch, args, &m.arguments);
+    if (rc == 0)
+        rc = operation_request(ch, &(struct request){ .method = METHOD_QUEUE_DECLARE,
+                                                      .args = &m,
+                                                      .timeout_ms = args->timeout_ms,
+                                                      .no_wait = args->no_wait,
+                                                      .tell = tell_declared,
+                                                      .callback = (operation_callback)callback,
+                                                      .data = data });
+    feature_free(&features);
+    return channel_result(ch, rc);
 }
 
 int lago_queue_bind(lago_channel_t *ch, const lago_queue_bind_t *args, lago_done_cb callback, void *data) {

@@ -59,6 +59,7 @@ static int submit(lago_connection_t *conn, lago_channel_t *ch, const struct requ
         return rc;
     }
     uint32_t timeout_ms = request->timeout_ms ? request->timeout_ms : conn->p->operation_timeout_ms;
+    op->since_us = conn->clock_us;
     list_append(&conn->operations, &op->in_connection);
     if (ch) list_append(&ch->operations, &op->in_channel);
     (void)deadline_set(conn, &op->deadline, timeout_ms, expired); /* room was reserved */
@@ -153,6 +154,7 @@ bool operation_answered(lago_connection_t *conn, lago_channel_t *ch, const struc
     struct operation *op = ch ? find_asker(ch, answer) : find_asker_of_connection(conn, answer);
     if (!op) return false;
     struct operation told = *op;
+    metrics_record(conn, LAGO_METRIC_OPERATION, op->since_us);
     operation_free(op);
     if (told.expired)
         swallow(&told, answer);

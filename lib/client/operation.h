@@ -19,6 +19,7 @@ struct operation {
     lago_connection_t *conn;
     lago_channel_t *ch; /* NULL: of the connection */
     uint32_t method;
+    uint64_t since_us; /* the call */
     operation_tell tell;
     operation_callback callback; /* NULL: nobody asked */
     void *data;

@@ -2,7 +2,10 @@
 #include "alloc.h"
 #include "channel.h"
 #include "message.h"
+#include "operation.h"
+#include "probes.h"
 #include "reason.h"
+#include "rpc.h"
 
 const char *lago_publish_outcome_name(lago_publish_outcome_t outcome) {
     switch (outcome) {
@@ -43,6 +46,7 @@ bool release_step(lago_connection_t *conn) {
     struct release told = *release;
     list_remove(node);
     mem_free(conn->alloc, release);
+    watch_calling(conn, "release_body", 0);
     told.release_body(told.data);
     return true;
 }
@@ -80,8 +84,14 @@ bool drain_step(lago_connection_t *conn) {
     bool due = conn->drain_owed && conn->stage <= STAGE_OPEN && session_output_size(&conn->session) <= conn->p->low_water;
     if (!due) return false;
     conn->drain_owed = false;
+    watch_calling(conn, "on_drain", 0);
     if (conn->options.on_drain) conn->options.on_drain(conn, conn->options.data);
     return true;
+}
+
+static int check_channel(lago_channel_t *ch, lago_publish_cb callback) {
+    if (callback && !ch->confirms.selected) return LAGO_ENOCONFIRM;
+    return too_much_waits(ch->conn) ? LAGO_EAGAIN : 0;
 }
 
 static int check(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publish_cb callback) {
@@ -90,48 +100,89 @@ static int check(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publ
     if (!args || (args->body.size && !args->body.data)) return LAGO_EINVAL;
     for (size_t i = 0; i < sizeof(args->reserved) / sizeof(args->reserved[0]); i++)
         if (args->reserved[i]) return LAGO_EINVAL;
-    if (callback && !ch->confirms.selected) return LAGO_ENOCONFIRM;
-    return too_much_waits(ch->conn) ? LAGO_EAGAIN : 0;
+    return check_channel(ch, callback);
 }
 
-static int send_publish(lago_channel_t *ch, const lago_basic_publish_t *args) {
+/* What goes out; names with their size, for a forwarded one may have a NUL in it. */
+struct outgoing {
+    struct basic_publish method;
+    const lago_properties_t *properties;
     struct session_body body;
-    struct release *release;
-    struct basic_publish m = { .exchange = { args->exchange ? args->exchange : "", LAGO_NUL_TERMINATED },
-                               .routing_key = { args->routing_key ? args->routing_key : "", LAGO_NUL_TERMINATED },
-                               .mandatory = args->mandatory,
-                               .immediate = args->immediate };
-    int rc = take_body(ch->conn, args, &body, &release);
-    if (rc < 0) return rc;
-    rc = session_publish(&ch->conn->session, ch->number, &m, args->properties, &body);
-    if (rc == 0 && release) release->release_body = args->release_body;
-    block_unref(body.block);
-    return rc;
+};
+
+static int64_t submit(lago_channel_t *ch, const struct outgoing *out, lago_publish_cb callback, void *data) {
+    struct confirm_slot *slot = NULL;
+    if (ch->confirms.selected) {
+        slot = confirms_prepare(&ch->confirms, out->method.mandatory, out->method.exchange, out->method.routing_key);
+        if (!slot) return LAGO_ENOMEM;
+        slot->callback = callback;
+        slot->data = data;
+        slot->body_size = out->body.bytes.size;
+    }
+    int rc = session_publish(&ch->conn->session, ch->number, &out->method, out->properties, &out->body);
+    if (rc < 0) {
+        if (slot) confirms_abandon(&ch->confirms);
+        return rc;
+    }
+    ch->published++;
+    ch->conn->counters.messages_sent++;
+    ch->conn->owed_publishes += callback != NULL;
+    connection_wake(ch->conn, false);
+    PROBE4(publish, ch->conn, ch->number, slot ? ch->confirms.next : 0, out->body.bytes.size);
+    if (!slot) return 0;
+    timeline_note(&ch->published_at, ch->confirms.next, ch->conn->clock_us);
+    return (int64_t)confirms_commit(&ch->confirms);
 }
 
 int64_t lago_basic_publish(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publish_cb callback, void *data) {
     int rc = check(ch, args, callback);
     if (rc < 0) return channel_result(ch, rc);
-    struct confirm_slot *slot = NULL;
+    struct release *release;
+    struct outgoing out = { .properties = args->properties };
+    out.method.exchange = (lago_string_t){ args->exchange ? args->exchange : "", LAGO_NUL_TERMINATED };
+    out.method.routing_key = (lago_string_t){ args->routing_key ? args->routing_key : "", LAGO_NUL_TERMINATED };
+    out.method.mandatory = args->mandatory;
+    out.method.immediate = args->immediate;
     connection_touch(ch->conn);
-    if (ch->confirms.selected) {
-        slot = confirms_prepare(&ch->confirms, args->mandatory, args->exchange ? args->exchange : "",
-                                args->routing_key ? args->routing_key : "");
-        if (!slot) return channel_result(ch, LAGO_ENOMEM);
-        slot->callback = callback;
-        slot->data = data;
-        slot->body_size = args->body.size;
-    }
-    rc = send_publish(ch, args);
-    if (rc < 0) {
-        if (slot) confirms_abandon(&ch->confirms);
-        return channel_result(ch, rc);
-    }
-    ch->published++;
-    ch->conn->messages_sent++;
-    ch->conn->owed_publishes += callback != NULL;
-    connection_wake(ch->conn, false);
-    return slot ? (int64_t)confirms_commit(&ch->confirms) : 0;
+    rc = take_body(ch->conn, args, &out.body, &release);
+    if (rc < 0) return channel_result(ch, rc);
+    int64_t sent = submit(ch, &out, callback, data);
+    if (sent >= 0 && release) release->release_body = args->release_body;
+    block_unref(out.body.block);
+    if (sent < 0) (void)channel_result(ch, (int)sent);
+    return sent;
+}
+
+/* ---------------------------------------------------------------- forwarding */
+
+/* RabbitMQ closes the channel (406) for a user_id that is not the name of the connection's user. */
+static lago_properties_t without_user_id(const lago_properties_t *properties) {
+    lago_properties_t p = *properties;
+    p.user_id = NULL;
+    p.present &= (uint16_t)~LAGO_PROPERTY_USER_ID;
+    return p;
+}
+
+int64_t lago_message_forward(lago_channel_t *ch, const lago_message_t *message, const lago_forward_t *args,
+                             lago_publish_cb callback, void *data) {
+    static const lago_forward_t defaults = { 0 };
+    if (!args) args = &defaults;
+    int rc = channel_usable(ch);
+    if (rc == 0 && (!message || !RESERVED_IS_ZERO(args))) rc = LAGO_EINVAL;
+    if (rc == 0) rc = check_channel(ch, callback);
+    if (rc < 0) return channel_result(ch, rc);
+    lago_properties_t properties = args->keep_user_id ? *message->properties : without_user_id(message->properties);
+    struct outgoing out = { .properties = &properties };
+    out.method.exchange = args->exchange ? (lago_string_t){ args->exchange, LAGO_NUL_TERMINATED } : message->exchange;
+    out.method.routing_key = args->routing_key ? (lago_string_t){ args->routing_key, LAGO_NUL_TERMINATED } : message->routing_key;
+    out.method.mandatory = args->mandatory;
+    /* a big body is counted: it stays where it is until it is written, and until its other holders have let go */
+    out.body =
+        (struct session_body){ .bytes = message->body, .block = ((const struct message *)(const void *)message)->body_block };
+    connection_touch(ch->conn);
+    int64_t sent = submit(ch, &out, callback, data);
+    if (sent < 0) (void)channel_result(ch, (int)sent);
+    return sent;
 }
 
 /* ---------------------------------------------------------------- basic.return */
@@ -144,6 +195,7 @@ void publish_returned(lago_channel_t *ch, const struct session_event *event) {
     lago_return_t returned = { .reply_code = m->reply_code, .reply_text = m->reply_text, .message = &message.fields };
     bool matched = ch->confirms.selected && confirms_returned(&ch->confirms, m->exchange, m->routing_key, event->body.size,
                                                               m->reply_code ? m->reply_code : REPLY_NO_ROUTE);
+    if (rpc_returned(ch, &returned)) return;
     if (ch->options.on_return)
         ch->options.on_return(ch, &returned, ch->options.data);
     else if (!matched)

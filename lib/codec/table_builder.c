@@ -1,6 +1,6 @@
 /*
  * Writing field tables and arrays (AMQP 0-9-1, 4.2.5.5), and the builder that grows one at run time. What is encoded already is
- * copied as it is, unread: a received table leaves byte for byte as it came.
+ * checked and copied as it is: a received table leaves byte for byte as it came.
  */
 #include "alloc.h"
 #include "table.h"

@@ -89,6 +89,11 @@ void session_channel_own(struct session *s, uint16_t channel, void *owner) {
     if (ch) ch->owner = owner;
 }
 
+bool session_channel_is_stopped(const struct session *s, uint16_t channel) {
+    const struct session_channel *ch = channel_find(s, channel);
+    return ch && ch->flow_stopped;
+}
+
 uint16_t session_channel_next(const struct session *s, uint16_t channel) { return idmap_next(&s->channels, channel); }
 
 void channel_release(struct session *s, struct session_channel *ch) {

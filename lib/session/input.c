@@ -5,6 +5,7 @@
  */
 #include "alloc.h"
 #include "internal.h"
+#include "probes.h"
 #include "reason.h"
 #include <string.h>
 
@@ -314,6 +315,7 @@ static int on_content_frame(struct session *s, const struct frame *frame, struct
 
 static int on_frame(struct session *s, const struct frame *frame, struct session_event *event) {
     s->counters.frames_received++;
+    PROBE4(frame__in, s, frame->type, frame->channel, frame->size);
     if (s->settings.trace) trace_frame(s, 'S', frame);
     switch (frame->type) {
     case FRAME_METHOD: return on_method(s, frame, event);
@@ -321,6 +323,7 @@ static int on_frame(struct session *s, const struct frame *frame, struct session
     case FRAME_BODY: return on_content_frame(s, frame, event);
     default: break;
     }
+    s->counters.heartbeats_received++;
     if (frame->channel != 0 || frame->size != 0) /* 4.2.7 */
         session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, 0, "heartbeat with a payload or on channel %u", frame->channel);
     return 0;
@@ -374,6 +377,7 @@ static size_t frame_max_in(const struct session *s) { return s->tune.frame_max ?
 static void stream_begin(struct session *s, uint16_t channel, size_t size) {
     struct session_channel *ch = content_channel(s, channel);
     s->counters.frames_received++;
+    PROBE4(frame__in, s, FRAME_BODY, channel, size);
     if (s->settings.trace) trace_frame(s, 'S', &(struct frame){ .type = FRAME_BODY, .channel = channel, .size = size });
     s->streaming = true;
     s->streaming_channel = channel;

@@ -6,6 +6,7 @@
 #include "alloc.h"
 #include "deadline.h"
 #include "internal.h"
+#include "probes.h"
 #include "reason.h"
 #include <string.h>
 
@@ -75,6 +76,7 @@ static void head_write(const struct head *head, uint16_t channel, uint8_t *room)
 
 static void sent(struct session *s, const uint8_t *frames, size_t size, size_t count) {
     s->counters.frames_sent += count;
+    PROBE3(frames__out, s, count, size);
     if (s->settings.trace) trace_frames(s, 'C', frames, size);
 }
 
@@ -98,6 +100,7 @@ int output_heartbeat(struct session *s) {
     liveness_queued(s);
     sent(s, room, FRAME_OVERHEAD, 1);
     chunks_commit(&s->out, FRAME_OVERHEAD);
+    s->counters.heartbeats_sent++;
     return 0;
 }
 
@@ -160,6 +163,7 @@ static void append_body(struct session *s, uint16_t channel, struct block *block
         size_t piece = size < piece_max(s) ? size : piece_max(s);
         uint8_t *room = chunks_reserve(&s->out, FRAME_OVERHEAD);
         frame_begin(room, FRAME_BODY, channel, piece);
+        PROBE3(frames__out, s, 1, piece + FRAME_OVERHEAD);
         if (s->settings.trace) trace_frame(s, 'C', &(struct frame){ .type = FRAME_BODY, .channel = channel, .size = piece });
         chunks_commit(&s->out, FRAME_HEADER_SIZE);
         chunks_append(&s->out, block, data, piece);

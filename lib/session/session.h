@@ -75,6 +75,7 @@ struct session_event {
 
 struct session_counters {
     uint64_t bytes_received, frames_sent, frames_received;
+    uint64_t heartbeats_sent, heartbeats_received;
 };
 
 /* Where in the stream a publish begins that is not written yet. */
@@ -220,6 +221,9 @@ int session_channel_open(struct session *s, void *owner);
 /* Who owns a channel; NULL for a number that is not in use. And set it: NULL, when the owner goes before the channel does. */
 void *session_channel_owner(const struct session *s, uint16_t channel);
 void session_channel_own(struct session *s, uint16_t channel, void *owner);
+
+/* Whether the broker has stopped its publishes (channel.flow, 1.5.2.3). */
+bool session_channel_is_stopped(const struct session *s, uint16_t channel);
 
 /* The next number in use above `channel` (start with 0), or 0. */
 uint16_t session_channel_next(const struct session *s, uint16_t channel);

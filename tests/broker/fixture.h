@@ -135,8 +135,8 @@ void expect_length(struct fixture *f, const char *queue, uint32_t length);
 
 /* ---------------------------------------------------------------- the broker's control */
 
-/* RabbitMQ's major version, 3 or 4: what differs between them stands in the test that meets it. */
-int broker_major(const struct fixture *f);
+/* RabbitMQ's version: 310 is 3.10, 403 is 4.3. What differs between them stands in the test that meets it. */
+unsigned broker_version(const struct fixture *f);
 
 /* Skips the test when LAGO_TEST_BROKER or BROKER_DIR is missing. */
 void need_control(void);

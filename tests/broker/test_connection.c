@@ -177,7 +177,7 @@ static void an_exchange_type_of_no_plugin_is_refused(void **state) {
     struct fixture *f = *state;
     lago_exchange_declare_t args = { .exchange = "lago.none", .exchange_type = "x-none" };
     assert_int_equal(lago_exchange_declare(f->ch, &args, on_done, label("declare")), 0);
-    if (broker_major(f) < 4)
+    if (broker_version(f) < 400)
         expect_events(f, "declare 503", "channel 1 close 503", "close 503");
     else
         expect_events(f, "declare 406", "channel 1 close 406");

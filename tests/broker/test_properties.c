@@ -209,7 +209,7 @@ static void forwarded_byte_for_byte(void **state) {
     expect_events(f, "forwarded", "forwarded");
     const lago_table_t *h1 = &first->properties->headers, *h2 = &second->properties->headers;
     assert_int_equal(h1->size, h2->size);
-    if (broker_major(f) < 4) assert_memory_equal(h1->raw, h2->raw, h1->size); /* 4.x puts headers into another order */
+    if (broker_version(f) < 400) assert_memory_equal(h1->raw, h2->raw, h1->size); /* 4.x puts headers into another order */
     assert_int_equal(lago_table_check(h2), lago_table_check(h1));
     assert_int_equal(first->properties->present, second->properties->present);
     assert_int_equal(second->body.size, 3);

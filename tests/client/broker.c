@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define START_WITH_CHALLENGES "0 connection.start version_minor=9 mechanisms=\"DEMO\" locales=\"en_US\""
+
 __attribute__((format(printf, 2, 3))) static void answer(struct broker *b, const char *format, ...) {
     va_list args;
     if (b->size) b->answers[b->size++] = '\n';
@@ -34,7 +36,10 @@ static bool is(const char *line, const char *method) {
 }
 
 static void hear_connection(struct broker *b, const char *line) {
-    if (is(line, "connection.start-ok")) answer(b, "0 connection.tune channel_max=2047 frame_max=131072 heartbeat=60");
+    bool asked = b->challenges && is(line, "connection.start-ok");
+    if (asked) answer(b, "0 connection.secure challenge=\"who?\"");
+    if ((is(line, "connection.start-ok") && !asked) || is(line, "connection.secure-ok"))
+        answer(b, "0 connection.tune channel_max=2047 frame_max=131072 heartbeat=60");
     if (is(line, "connection.open")) answer(b, "0 connection.open-ok");
     if (is(line, "connection.update-secret") && !b->silent) answer(b, "0 connection.update-secret-ok");
     if (is(line, "connection.close")) answer(b, "0 connection.close-ok");
@@ -46,9 +51,22 @@ static void hear_consumer(struct broker *b, unsigned channel, const char *line) 
     if (is(line, "basic.cancel")) answer(b, "%u basic.cancel-ok %s", channel, tag_of(line, tag, sizeof(tag)));
     if (!is(line, "basic.consume")) return;
     answer(b, "%u basic.consume-ok %s", channel, tag_of(line, tag, sizeof(tag)));
+    if (strstr(line, "queue=\"amq.rabbitmq.reply-to\"")) {
+        memcpy(b->channels[channel].reply_tag, tag, sizeof(tag));
+        return;
+    }
     char more[160];
     (void)snprintf(more, sizeof(more), " %s", tag);
     for (unsigned i = 0; i < b->deliver; i++) message(b, channel, "basic.deliver", more);
+}
+
+/* A request's header: its reply at once, of a server that nobody sees. */
+static void hear_request(struct broker *b, unsigned channel, const char *line) {
+    const char *id = strstr(line, "correlation_id=\"");
+    if (!is(line, "header") || !id || !b->channels[channel].reply_tag[0] || strstr(line, "type=\"no reply\"")) return;
+    answer(b, "%u basic.deliver %s delivery_tag=%llu\n%u header body_size=1 %.*s\n%u body \"x\"", channel,
+           b->channels[channel].reply_tag, ++b->channels[channel].delivered, channel, (int)(strchr(id + 16, '"') + 1 - id), id,
+           channel);
 }
 
 static const struct {
@@ -72,17 +90,18 @@ static void hear_channel(struct broker *b, unsigned channel, const char *line) {
     if (is(line, "channel.close")) answer(b, "%u channel.close-ok", channel);
     if (is(line, "channel.close") || is(line, "channel.close-ok")) b->channels[channel].open = false;
     if (is(line, "confirm.select")) b->channels[channel].confirming = true;
-    if (is(line, "basic.publish")) b->channels[channel].published++;
+    if (is(line, "basic.publish") && b->channels[channel].confirming) b->channels[channel].published++;
     if (b->silent || !b->channels[channel].open) return;
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
         if (is(line, answers[i].method)) answer(b, "%u %s", channel, answers[i].answer);
     hear_consumer(b, channel, line);
+    hear_request(b, channel, line);
     if (is(line, "basic.get")) message(b, channel, "basic.get-ok", "");
     if (is(line, "basic.publish") && b->channels[channel].confirming)
         answer(b, "%u basic.ack delivery_tag=%llu", channel, b->channels[channel].published);
 }
 
-static void hear(void *data, lago_log_level_t level, const char *line) {
+void broker_hear(void *data, lago_log_level_t level, const char *line) {
     struct broker *b = data;
     unsigned channel = 0;
     int skip = 0;
@@ -91,7 +110,7 @@ static void hear(void *data, lago_log_level_t level, const char *line) {
     if (is(line, "protocol-header")) {
         b->connection_gone = false;
         b->size = 0;
-        answer(b, "%s", SERVER_START);
+        answer(b, "%s", b->challenges ? START_WITH_CHALLENGES : SERVER_START);
         return;
     }
     if (sscanf(line, "%u %n", &channel, &skip) != 1 || channel >= BROKER_CHANNELS) return;
@@ -104,7 +123,7 @@ static void hear(void *data, lago_log_level_t level, const char *line) {
 void broker_init(struct broker *b, struct virtual *v) {
     memset(b, 0, sizeof(*b));
     b->v = v;
-    v->on_line = hear;
+    v->on_line = broker_hear;
     v->on_line_data = b;
 }
 

@@ -13,11 +13,13 @@
 struct broker {
     struct virtual *v;
     bool silent;      /* answers nothing but goodbyes */
+    bool challenges;  /* logs in by the mechanism DEMO, in two rounds */
     unsigned deliver; /* how many messages a new consumer gets */
     bool connection_gone;
     struct {
         bool open, confirming;
         unsigned long long published, delivered;
+        char reply_tag[128]; /* consumer_tag="..." of replies to requests; they are answered at once */
     } channels[BROKER_CHANNELS];
     char answers[32768];
     size_t size;
@@ -25,6 +27,9 @@ struct broker {
 
 /* From here on it hears `v`. Before virtual_connect. */
 void broker_init(struct broker *b, struct virtual *v);
+
+/* A lago_log_cb that only listens, `data` is the broker: what it would answer waits in `answers`, for who has no virtual. */
+void broker_hear(void *data, lago_log_level_t level, const char *line);
 
 /* Run the client and answer it until both are quiet. */
 void broker_run(struct broker *b);

@@ -42,7 +42,7 @@ static void callback(lago_channel_t *ch, const lago_publish_result_t *result, vo
 }
 
 static uint64_t publish(struct confirms *c, bool mandatory, const char *key, size_t body_size, lago_publish_cb told) {
-    struct confirm_slot *slot = confirms_prepare(c, mandatory, "ex", key);
+    struct confirm_slot *slot = confirms_prepare(c, mandatory, text("ex"), text(key));
     assert_non_null(slot);
     slot->callback = told;
     slot->body_size = body_size;
@@ -270,7 +270,7 @@ static void a_route_is_exchange_and_key(void **state) {
     struct fixture f;
     (void)state;
     setup(&f, true);
-    assert_non_null(confirms_prepare(&f.c, true, "ab", "c"));
+    assert_non_null(confirms_prepare(&f.c, true, text("ab"), text("c")));
     (void)confirms_commit(&f.c);
     assert_false(confirms_returned(&f.c, text("a"), text("bc"), 0, REPLY_NO_ROUTE));
     assert_false(confirms_returned(&f.c, text(""), text("abc"), 0, REPLY_NO_ROUTE));
@@ -370,7 +370,7 @@ static void a_publish_that_was_given_up_leaves_nothing(void **state) {
     setup(&f, true);
     (void)publish(&f.c, true, "k", 0, callback);
     for (unsigned i = 0; i < 200; i++) {
-        assert_non_null(confirms_prepare(&f.c, true, "ex", keys[i % 3]));
+        assert_non_null(confirms_prepare(&f.c, true, text("ex"), text(keys[i % 3])));
         confirms_abandon(&f.c);
     }
     assert_int_equal(f.c.next, 2);
@@ -385,12 +385,12 @@ static void without_memory_no_number_is_taken(void **state) {
     for (size_t at = 1; at <= 2; at++) { /* the ring, the route */
         setup(&f, true);
         fail_alloc_at(&f.fail, at, false);
-        assert_null(confirms_prepare(&f.c, true, "ex", "k"));
+        assert_null(confirms_prepare(&f.c, true, text("ex"), text("k")));
         assert_int_equal(f.c.next, 1);
         assert_int_equal(publish(&f.c, true, "k", 0, callback), 1);
         publish_many(&f.c, 63);
         fail_alloc_at(&f.fail, 1, true);
-        assert_null(confirms_prepare(&f.c, false, "", "")); /* the ring is full */
+        assert_null(confirms_prepare(&f.c, false, text(""), text(""))); /* the ring is full */
         fail_alloc_at(&f.fail, 0, false);
         assert_int_equal(publish(&f.c, false, "", 0, callback), 65);
         assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);

@@ -59,8 +59,10 @@ static void plain_is_nul_user_nul_password(void **state) {
 static void amqplain_is_a_table_without_its_size(void **state) {
     static const char expected[] = "\5LOGINS\0\0\0\4user\10PASSWORDS\0\0\0\6secret";
     (void)state;
-    start(&(lago_parameters_t){ .credentials = { "user", "secret", LAGO_MECHANISM_AMQPLAIN }, .locale = "de_DE" },
-          "PLAIN AMQPLAIN");
+    start(
+        &(lago_parameters_t){ .credentials = { .username = "user", .password = "secret", .mechanisms = LAGO_MECHANISM_AMQPLAIN },
+                              .locale = "de_DE" },
+        "PLAIN AMQPLAIN");
     struct connection_start_ok ok = start_ok();
     assert_int_equal(ok.mechanism.size, 8);
     assert_memory_equal(ok.mechanism.data, "AMQPLAIN", 8);

@@ -1,4 +1,4 @@
-/* Kept messages: everything in them is a copy or is counted, and outlives what it came from. */
+/* Kept messages: everything in them is a copy or is counted, and outlives what it came from. And messages that are forwarded. */
 #include "message.h"
 
 #include "chunks.h"
@@ -245,6 +245,196 @@ static void a_large_message_outlives_its_connection(void **state) {
     outlive("1 header body_size=10000 content_type=\"text/plain\"\n1 body size=4000\n1 body size=4000\n1 body size=2000", 10000);
 }
 
+static void keep_returned(lago_channel_t *ch, const lago_return_t *returned, void *data) { keep(ch, returned->message, data); }
+
+static void keep_got(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_t *message, void *data) {
+    assert_null(reason);
+    keep(ch, message, data);
+}
+
+/* A keep of a keep of what was returned, and of what was fetched, when nothing else of it is left. */
+static void returned_and_fetched_messages_are_kept(void **state) {
+    static const char *const comes[] = {
+        "1 basic.return reply_code=312 reply_text=\"NO_ROUTE\" exchange=\"e\" routing_key=\"k\"\n"
+        "1 header body_size=2 type=\"a\\x00b\"\n1 body \"hi\"",
+        "1 basic.get-ok delivery_tag=1 exchange=\"e\" routing_key=\"k\" message_count=3\n1 header body_size=2 "
+        "type=\"a\\x00b\"\n1 body \"hi\""
+    };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        client_open(t);
+        lago_channel_options_t options = { .on_return = keep_returned };
+        lago_channel_t *ch;
+        lago_message_t *again;
+        assert_int_equal(lago_channel_open(t->conn, &options, &ch), 0);
+        assert_int_equal(lago_basic_get(ch, NULL, keep_got, NULL), 0);
+        server_send(&t->v, "1 channel.open-ok");
+        server_send(&t->v, comes[i]);
+        lago_connection_free(t->conn);
+        t->conn = NULL;
+        virtual_run(&t->v);
+        assert_int_equal(lago_message_keep(kept_message, &again), 0);
+        lago_message_release(kept_message);
+        assert_string_equal(again->body.data, "hi");
+        assert_string_equal(again->exchange.data, "e");
+        assert_memory_equal(again->properties->type, "a\0b", 4);
+        assert_int_equal(again->message_count, i == 0 ? 0 : 3);
+        assert_string_equal(again->consumer_tag.data, "");
+        lago_message_release(again);
+        client_end(t);
+    }
+}
+
+/* ---------------------------------------------------------------- forwarding */
+
+/* A channel on which `lines` came as a delivery to a consumer that keeps. */
+static lago_channel_t *receive(const char *lines) {
+    client_open(t);
+    lago_channel_t *ch = client_open_channel(t);
+    lago_basic_consume_t args = { .queue = "q", .consumer_tag = "c", .on_message = keep };
+    assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
+    server_send(&t->v, "1 basic.consume-ok consumer_tag=\"c\"\n"
+                       "1 basic.deliver consumer_tag=\"c\" delivery_tag=1 exchange=\"from\" routing_key=\"a\\x00b\"");
+    server_send(&t->v, lines);
+    assert_non_null(kept_message);
+    t->v.output_size = 0;
+    virtual_forget_log(&t->v);
+    return ch;
+}
+
+static void sent_these(const char *lines) {
+    size_t size;
+    uint8_t *bytes = server_encode(lines, &size);
+    virtual_run(&t->v);
+    assert_int_equal(t->v.output_size, size);
+    assert_memory_equal(t->v.output, bytes, size);
+    free(bytes);
+}
+
+static void done(void) {
+    lago_message_release(kept_message);
+    kept_message = NULL;
+    client_end(t);
+}
+
+#define ALL_BUT_USER                                                                                                             \
+    "content_type=\"text/plain\" content_encoding=\"\" headers={b=1, a=\"x\", b=\"again\", v=void, f=1.5, in={z=1, a=void, "     \
+    "z=2}, "                                                                                                                     \
+    "list=[1, \"a\", {}, []]} delivery_mode=2 priority=0 correlation_id=\"a\\x00b\\x00\" reply_to=\"r\" expiration=\"1\" "       \
+    "message_id=\"m\" timestamp=0 type=\"t\" "
+
+static void forwards_byte_for_byte(void **state) {
+    (void)state;
+    lago_channel_t *ch =
+        receive("1 header body_size=3 " ALL_BUT_USER "user_id=\"u\" app_id=\"p\" cluster_id=\"c\"\n1 body \"a\\x00b\"");
+    assert_int_equal(
+        lago_message_forward(ch, kept_message, &(lago_forward_t){ .keep_user_id = true, .mandatory = true }, NULL, NULL), 0);
+    sent_these("1 basic.publish exchange=\"from\" routing_key=\"a\\x00b\" mandatory=1\n"
+               "1 header body_size=3 " ALL_BUT_USER "user_id=\"u\" app_id=\"p\" cluster_id=\"c\"\n1 body \"a\\x00b\"");
+    done();
+}
+
+static void a_user_id_stays_behind(void **state) {
+    (void)state;
+    lago_channel_t *ch = receive("1 header body_size=0 " ALL_BUT_USER "user_id=\"u\" app_id=\"p\" cluster_id=\"c\"");
+    assert_int_equal(lago_message_forward(ch, kept_message, &(lago_forward_t){ .exchange = "", .routing_key = "to" }, NULL, NULL),
+                     0);
+    sent_these("1 basic.publish routing_key=\"to\"\n1 header body_size=0 " ALL_BUT_USER "app_id=\"p\" cluster_id=\"c\"");
+    assert_string_equal(kept_message->properties->user_id, "u");
+    done();
+}
+
+/* A message of the test's own, with this header table. */
+static int64_t forward_table(lago_channel_t *ch, const void *raw, size_t size) {
+    lago_properties_t properties = { .present = LAGO_PROPERTY_HEADERS, .headers = { .raw = raw, .size = size } };
+    struct session_event event = { .properties = &properties, .body = { "", 0 } };
+    struct message message = message_of(&t->v.alloc.allocator, &event);
+    message.fields.exchange = message.fields.routing_key = (lago_string_t){ "", 0 };
+    return lago_message_forward(ch, &message.fields, NULL, NULL, NULL);
+}
+
+/* Every letter that RabbitMQ takes, once; and those that it would close the connection for. */
+static void odd_letters(void **state) {
+    static const char every[] =
+        "\1nt\1\1nb\x80\1nB\xff\1ns\x80\0\1nu\xff\xff\1nI\x80\0\0\0\1ni\xff\xff\xff\xff\1nl\x80\0\0\0\0\0\0\0"
+        "\1nf\x7f\xc0\0\1\1nd\x80\0\0\0\0\0\0\0\1nD\xff\xff\xff\xff\xff\1nS\0\0\0\2\0x\1nA\0\0\0\2VV"
+        "\1nT\xff\xff\xff\xff\xff\xff\xff\xff\1nF\0\0\0\3\1nV\1nV\1nx\0\0\0\1\0\0V";
+    (void)state;
+    lago_channel_t *ch = receive("1 header body_size=0");
+    assert_int_equal(forward_table(ch, every, sizeof(every) - 1), 0);
+    virtual_run(&t->v);
+    const uint8_t *end = t->v.output + t->v.output_size - 1;
+    assert_memory_equal(end - (sizeof(every) - 1), every, sizeof(every) - 1);
+    t->v.output_size = 0;
+    assert_int_equal(forward_table(ch, "\1nU\0\1", 5), LAGO_ETYPE);
+    assert_int_equal(forward_table(ch, "\1nL\0\0\0\0\0\0\0\1", 11), LAGO_ETYPE);
+    assert_int_equal(forward_table(ch, "\1nA\0\0\0\3U\0\1", 10), LAGO_ETYPE);
+    assert_int_equal(forward_table(ch, "\1nI\0\0", 5), LAGO_ETABLE);
+    virtual_run(&t->v);
+    assert_int_equal(t->v.output_size, 0);
+    assert_int_equal(lago_message_forward(NULL, kept_message, NULL, NULL, NULL), LAGO_EINVAL);
+    assert_int_equal(lago_message_forward(ch, NULL, NULL, NULL, NULL), LAGO_EINVAL);
+    assert_int_equal(lago_message_forward(ch, kept_message, &(lago_forward_t){ .reserved = { 1 } }, NULL, NULL), LAGO_EINVAL);
+    assert_int_equal(lago_message_forward(ch, kept_message, NULL, noted_publish, NULL), LAGO_ENOCONFIRM);
+    done();
+}
+
+/* The counted body goes out where it lies: now, and when the message is long gone. */
+static void a_big_body_is_forwarded_without_a_copy(void **state) {
+    (void)state;
+    for (int blocked = 0; blocked < 2; blocked++) {
+        lago_channel_t *ch =
+            receive("1 header body_size=200000\n1 body size=60000\n1 body size=60000\n1 body size=60000\n1 body size=20000");
+        if (blocked) server_send(&t->v, "0 connection.blocked");
+        virtual_take(&t->v, 0);
+        size_t before = t->v.alloc.live_bytes;
+        for (int i = 0; i < 3; i++) assert_int_equal(lago_message_forward(ch, kept_message, NULL, NULL, NULL), 0);
+        assert_true(t->v.alloc.live_bytes - before < 20000);
+        lago_message_release(kept_message);
+        kept_message = NULL;
+        virtual_take(&t->v, SIZE_MAX);
+        if (blocked) server_send(&t->v, "0 connection.unblocked");
+        virtual_run(&t->v);
+        assert_true(t->v.output_size > 600000);
+        const uint8_t *end = t->v.output + t->v.output_size - 1;
+        for (size_t i = 1; i <= 68936; i++) assert_int_equal(end[-(ptrdiff_t)i], 'x');
+        assert_true(lago_connection_output_size(t->conn) == 0);
+        done();
+    }
+}
+
+/* Its return finds it, though no C string holds its routing key. */
+static void a_forwarded_message_comes_back(void **state) {
+    (void)state;
+    lago_channel_t *ch = receive("1 header body_size=1\n1 body \"x\"");
+    assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
+    lago_forward_t how = { .mandatory = true };
+    assert_int_equal(lago_message_forward(ch, kept_message, &how, noted_publish, probe(t, "p")), 1);
+    server_send(&t->v, "1 confirm.select-ok\n"
+                       "1 basic.return reply_code=312 reply_text=\"NO_ROUTE\" exchange=\"from\" routing_key=\"a\\x00b\"\n"
+                       "1 header body_size=1\n1 body \"x\"\n1 basic.ack delivery_tag=1");
+    assert_journal(t, "1 return 312 a; p 1 returned");
+    done();
+}
+
+static void forwarding_without_memory(void **state) {
+    (void)state;
+    for (size_t n = 1;; n++) {
+        lago_channel_t *ch =
+            receive("1 header body_size=200000\n1 body size=60000\n1 body size=60000\n1 body size=60000\n1 body size=20000");
+        assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
+        lago_forward_t how = { .mandatory = true };
+        virtual_take(&t->v, 0);
+        fail_alloc_at(&t->v.alloc, n, true);
+        int64_t rc = lago_message_forward(ch, kept_message, &how, noted_publish, probe(t, "p"));
+        fail_alloc_at(&t->v.alloc, 0, false);
+        assert_true(rc == (rc < 0 ? LAGO_ENOMEM : 1));
+        assert_int_equal(lago_channel_unconfirmed_count(ch), rc < 0 ? 0 : 1);
+        done();
+        if (rc > 0) return;
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_everything),
@@ -254,6 +444,13 @@ int main(void) {
         cmocka_unit_test(refuses_nonsense),
         cmocka_unit_test(a_small_message_outlives_its_connection),
         cmocka_unit_test(a_large_message_outlives_its_connection),
+        cmocka_unit_test(returned_and_fetched_messages_are_kept),
+        cmocka_unit_test(forwards_byte_for_byte),
+        cmocka_unit_test(a_user_id_stays_behind),
+        cmocka_unit_test(odd_letters),
+        cmocka_unit_test(a_big_body_is_forwarded_without_a_copy),
+        cmocka_unit_test(a_forwarded_message_comes_back),
+        cmocka_unit_test(forwarding_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

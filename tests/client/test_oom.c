@@ -98,11 +98,34 @@ static void use_channel(lago_channel_t *ch) {
     answered(lago_basic_get(ch, NULL, noted_get, LAST));
 }
 
+static void on_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data) {
+    (void)rpc, (void)result;
+    ((struct probe *)data)->calls++;
+}
+
+/* A request that is answered, and one that is not. */
+static void use_rpc(void) {
+    lago_channel_t *ch = NULL;
+    lago_rpc_t *rpc = NULL;
+    (void)ask("rpc channel");
+    answered(lago_channel_open(t->conn, &(lago_channel_options_t){ .data = LAST, .free_data = noted_free }, &ch));
+    if (!ch) return;
+    (void)ask("rpc");
+    answered(lago_rpc_new(ch, &(lago_rpc_options_t){ .data = LAST, .free_data = noted_free }, &rpc));
+    if (!rpc) return;
+    (void)ask("answered call");
+    answered(lago_rpc_call(rpc, &(lago_rpc_call_t){ .routing_key = "q", .body = { "x", 1 } }, on_reply, LAST));
+    (void)ask("call");
+    lago_properties_t none = { .type = "no reply" };
+    answered(lago_rpc_call(rpc, &(lago_rpc_call_t){ .routing_key = "q", .properties = &none, .timeout_ms = 50 }, on_reply, LAST));
+}
+
 static void use_connection(void) {
     lago_channel_t *ch = NULL;
     lago_channel_options_t options = { .data = ask("channel"), .free_data = noted_free };
     answered(lago_channel_open(t->conn, &options, &ch));
     if (ch) use_channel(ch);
+    use_rpc();
     (void)ask("secret");
     answered(lago_update_secret(t->conn, "s", NULL, noted_connection_done, LAST));
     (void)ask("timer");

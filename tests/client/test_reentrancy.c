@@ -18,6 +18,7 @@
 #define REFUSED     (-111)  /* UV_ECONNREFUSED */
 
 enum place {
+    ON_CHALLENGE,
     ON_OPEN,
     ON_OPEN_ERROR,
     ON_CLOSE,
@@ -40,7 +41,9 @@ enum place {
     ON_CONNECTION_DONE,
     ON_PUBLISHED,
     ON_TIMER,
+    ON_REPLY,
     ON_RELEASE,
+    ON_FREE_RPC,
     ON_FREE_CONSUMER,
     ON_FREE_CHANNEL,
     ON_FREE_CONNECTION,
@@ -60,7 +63,15 @@ enum action {
     DO_PUBLISH,
     DO_ACK,
     DO_DECLARE,
+    DO_ISSUE, /* one operation of each kind */
     DO_TIMER,
+    DO_UNREF,
+    DO_CALL,
+    DO_FORGET_CALL,
+    DO_FREE_RPC,
+    DO_NEW_RPC,
+    DO_FREE_CHANNELS,
+    DO_CLOSE_AND_FREE,
     DO_OPEN_CHANNEL,
     DO_OPEN_CONNECTION,
     ACTIONS
@@ -74,6 +85,8 @@ struct promise {
     unsigned channel;
     bool accepted;
     bool even_if_freed; /* release_body, free_data */
+    bool of_rpc;        /* goes with its handle */
+    bool forgotten;
     int calls;
 };
 
@@ -82,14 +95,19 @@ static struct life {
     struct broker broker;
     lago_connection_t *conn, *other_conn;
     lago_channel_t *channels[4]; /* 1 and 2, and 3 from inside a callback */
-    bool freed[4];               /* of these; 0: the connection */
+    lago_rpc_t *rpc, *other_rpc; /* of channel 2; of channel 1, from inside a callback */
+    bool freed_rpc;
+    int64_t last_call;
+    struct promise *last_reply;
+    bool freed[4]; /* of these; 0: the connection */
     int opened[4], closed[4], told_open[4];
-    struct promise promises[128];
+    struct promise promises[192];
     size_t promise_count;
     enum place place;
     enum action action;
     int nth, fired[PLACES];
     int in_callback, in_call;
+    int replies; /* to calls that were answered */
     bool acted, ending;
     const char *row;
 } life;
@@ -115,12 +133,17 @@ static void publish(unsigned n);
 static void declare(unsigned n);
 static void timer(void);
 static void open_channel(unsigned n);
+static void issue(const char *tag, const char *cancelled);
+static void call(void);
+static lago_rpc_t *new_rpc(unsigned n);
 
 static void free_channel(unsigned n) {
     lago_channel_t *ch = l->channels[n];
     if (!ch) return;
     l->channels[n] = NULL;
     l->freed[n] = true;
+    if (n == 2) l->rpc = NULL;
+    if (n == 1) l->other_rpc = NULL;
     l->in_call++;
     lago_channel_free(ch);
     l->in_call--;
@@ -130,9 +153,20 @@ static void free_connection(void) {
     lago_connection_t *conn = l->conn;
     l->conn = NULL;
     memset(l->channels, 0, sizeof(l->channels));
+    l->rpc = l->other_rpc = NULL;
     l->freed[0] = true;
     l->in_call++;
     lago_connection_free(conn);
+    l->in_call--;
+}
+
+static void free_rpc(void) {
+    lago_rpc_t *rpc = l->rpc;
+    if (!rpc) return;
+    l->rpc = NULL;
+    l->freed_rpc = true;
+    l->in_call++;
+    lago_rpc_free(rpc);
     l->in_call--;
 }
 
@@ -160,7 +194,25 @@ static void act(void) {
         (void)CALL(lago_basic_nack(ch, 0, LAGO_MULTIPLE));
         break;
     case DO_DECLARE: declare(1); break;
+    case DO_ISSUE: issue("g", "h"); break;
     case DO_TIMER: timer(); break;
+    case DO_UNREF: lago_connection_unref(l->conn); break;
+    case DO_CALL: call(); break;
+    case DO_FORGET_CALL:
+        if (CALL(lago_rpc_forget(l->rpc, l->last_call)) == 0) l->last_reply->forgotten = true;
+        break;
+    case DO_FREE_RPC: free_rpc(); break;
+    case DO_NEW_RPC:
+        if (!l->other_rpc) l->other_rpc = new_rpc(1);
+        break;
+    case DO_FREE_CHANNELS:
+        free_channel(1);
+        free_channel(2);
+        break;
+    case DO_CLOSE_AND_FREE:
+        (void)CALL(lago_connection_close(l->conn, NULL));
+        free_connection();
+        break;
     case DO_OPEN_CHANNEL: open_channel(3); break;
     case DO_OPEN_CONNECTION: open_connection(); break;
     case ACTIONS: break;
@@ -189,6 +241,13 @@ static void kept(void *data) {
 
 /* ---------------------------------------------------------------- callbacks */
 
+static void on_challenge(lago_connection_t *conn, const lago_challenge_t *challenge, void *data) {
+    (void)data;
+    came(ON_CHALLENGE);
+    assert_int_equal(challenge->asked.size, challenge->round ? 4 : 0);
+    if (challenge->round) assert_memory_equal(challenge->asked.data, "who?", 4); /* borrowed until here */
+    if (l->conn) (void)CALL(lago_login_respond(conn, challenge->ticket, (lago_bytes_t){ "me", 2 }));
+}
 static void on_open(lago_connection_t *conn, void *data) {
     (void)conn, (void)data;
     l->opened[0]++;
@@ -274,7 +333,7 @@ static void on_consumer(lago_channel_t *ch, const lago_reason_t *reason, lago_st
     (void)ch, (void)reason;
     kept(data);
     assert_int_equal(consumer_tag.size, 1);
-    assert_true(consumer_tag.data[0] >= 'c' && consumer_tag.data[0] <= 'f');
+    assert_true(consumer_tag.data[0] >= 'c' && consumer_tag.data[0] <= 'h');
 }
 static void on_got(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_t *message, void *data) {
     (void)ch, (void)reason;
@@ -293,6 +352,17 @@ static void on_published(lago_channel_t *ch, const lago_publish_result_t *result
 static void on_timer(lago_connection_t *conn, int status, void *data) {
     (void)conn, (void)status;
     kept(data);
+}
+
+static void on_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data) {
+    struct promise *p = data;
+    (void)rpc;
+    assert_true((result->reply == NULL) != (result->reason == NULL));
+    if (l->freed_rpc) fail_msg("%s: a reply after rpc free", l->row);
+    if (p->forgotten) fail_msg("%s: a reply that was forgotten", l->row);
+    l->replies += result->reply != NULL;
+    kept(data);
+    if (result->reply) assert_string_equal(result->reply->body.data, "x"); /* borrowed until here */
 }
 
 /* ---------------------------------------------------------------- the life */
@@ -328,6 +398,29 @@ static void publish(unsigned n) {
 static void declare(unsigned n) {
     struct promise *p = promise(ON_DECLARED, n);
     p->accepted = CALL(lago_queue_declare(l->channels[n], &(lago_queue_declare_t){ .queue = "q" }, on_declared, p)) == 0;
+}
+
+static lago_rpc_t *new_rpc(unsigned n) {
+    lago_rpc_t *rpc = NULL;
+    struct promise *data = lend(ON_FREE_RPC, n);
+    lago_rpc_options_t options = { .data = data, .free_data = kept };
+    data->accepted = CALL(lago_rpc_new(l->channels[n], &options, &rpc)) == 0;
+    return rpc;
+}
+
+static void call(void) {
+    struct promise *p = promise(ON_REPLY, 2), *body = lend(ON_RELEASE, 2);
+    lago_rpc_call_t args = {
+        .routing_key = "q", .body = { "lent", 4 }, .release_body = kept, .release_data = body, .timeout_ms = 8
+    };
+    l->in_call++;
+    int64_t rc = lago_rpc_call(l->rpc, &args, on_reply, p);
+    l->in_call--;
+    p->of_rpc = true;
+    p->accepted = body->accepted = rc > 0;
+    if (rc <= 0) return;
+    l->last_call = rc;
+    l->last_reply = p;
 }
 
 static void timer(void) {
@@ -368,6 +461,7 @@ static void issue(const char *tag, const char *cancelled) {
     p = promise(ON_CONNECTION_DONE, 0);
     p->accepted = CALL(lago_update_secret(l->conn, "s", NULL, on_connection_done, p)) == 0;
     publish(1);
+    if (l->conn) call();
     timer();
 }
 
@@ -393,7 +487,10 @@ static void stimulate(void) {
                    "1 basic.return reply_code=312 reply_text=\"NO_ROUTE\" routing_key=\"q\"\n1 header body_size=4\n"
                    "1 body \"lent\"");
         fill();
+        b->silent = true; /* this call ends by its time limit, and its body comes back */
+        if (l->conn) call();
         virtual_advance(&l->v, 10);
+        b->silent = false;
         broker_run(b);
     }
     broker_say(b, 1, l->fired[ON_CONSUMING] ? "1 basic.cancel consumer_tag=\"c\" no_wait=1" : "0 heartbeat");
@@ -411,7 +508,10 @@ static void finish(enum finale finale) {
 }
 
 static void live(enum finale finale) {
-    static const lago_parameters_t parameters = { .high_water = 16000, .low_water = 4000 };
+    static const lago_mechanism_t demo = { .name = "DEMO", .on_challenge = on_challenge };
+    static const lago_parameters_t parameters = { .high_water = 16000,
+                                                  .low_water = 4000,
+                                                  .credentials = { .own_mechanisms = &demo, .own_mechanism_count = 1 } };
     struct promise *data = lend(ON_FREE_CONNECTION, 0);
     lago_connection_options_t options = { .parameters = &parameters,
                                           .on_open = on_open,
@@ -429,6 +529,7 @@ static void live(enum finale finale) {
     if (finale != BY_REFUSAL) broker_run(&l->broker);
     if (l->conn) open_channel(1);
     if (l->conn) open_channel(2);
+    if (l->channels[2]) l->rpc = new_rpc(2);
     l->broker.deliver = 2;
     if (l->conn) issue("c", "d");
     broker_run(&l->broker);
@@ -443,8 +544,8 @@ static void live(enum finale finale) {
 static void check_promises(void) {
     for (size_t i = 0; i < l->promise_count; i++) {
         struct promise *p = &l->promises[i];
-        bool dropped = (l->freed[0] || l->freed[p->channel]) && !p->even_if_freed;
-        bool good = !p->accepted ? p->calls == 0 : dropped ? p->calls <= 1 : p->calls == 1;
+        bool dropped = (l->freed[0] || l->freed[p->channel] || (p->of_rpc && l->freed_rpc)) && !p->even_if_freed;
+        bool good = !p->accepted || p->forgotten ? p->calls == 0 : dropped ? p->calls <= 1 : p->calls == 1;
         if (!good) fail_msg("%s: place %d of channel %u came %d times", l->row, p->place, p->channel, p->calls);
     }
 }
@@ -470,6 +571,7 @@ static void run(enum place place, int nth, enum action action, enum finale final
     virtual_init(&l->v);
     l->v.piece_seed = nth == 2 ? (uint32_t)(1 + place * ACTIONS + action) : 0; /* frames come whole, or in pieces */
     broker_init(&l->broker, &l->v);
+    l->broker.challenges = true;
     live(finale);
     if (l->conn) assert_int_equal(lago_connection_state(l->conn), LAGO_CONNECTION_CLOSED);
     l->ending = true;
@@ -494,6 +596,7 @@ static void every_place_is_reached(void **state) {
     (void)state;
     for (int finale = 0; finale < FINALES; finale++) {
         run(PLACES, 1, DO_NOTHING, (enum finale)finale);
+        assert_int_equal(l->replies, finale == BY_REFUSAL ? 0 : 1);
         for (int place = 0; place < PLACES; place++)
             if (l->fired[place] > reached[place]) reached[place] = l->fired[place];
     }

@@ -21,6 +21,7 @@ PURE_HEADERS = {
     'assert.h', 'errno.h', 'inttypes.h', 'limits.h', 'stdarg.h', 'stdbool.h', 'stddef.h', 'stdint.h', 'stdio.h', 'stdlib.h', 'string.h',
     'alloca.h', 'features.h', 'features-time64.h', 'linux/errno.h', 'linux/limits.h', 'stdc-predef.h', 'sys/cdefs.h', 'syslimits.h',
     '__stddef_max_align_t.h',
+    'sys/sdt.h', 'sys/sdt-config.h',  # probes: macros that put a note into the object, nothing else
 }
 GLIBC_INSIDES = ('bits/', 'gnu/', 'asm/', 'asm-generic/')
 SYSTEM_ROOT = re.compile(r'/usr/include/(\w+-linux-gnu\w*/)?')

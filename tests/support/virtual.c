@@ -104,7 +104,9 @@ static struct virtual *verb(void *transport, const char *name) {
     return v;
 }
 
-static uint64_t verb_now(void *transport) { return ((struct virtual *)transport)->now; }
+static uint64_t verb_clock(void *transport) { return ((struct virtual *)transport)->now * 1000000u; }
+
+static uint64_t verb_coarse_ms(void *transport) { return ((struct virtual *)transport)->now; }
 
 static int verb_resolve(void *transport, const char *host, uint16_t port, const lago_tcp_options_t *tcp_options) {
     struct virtual *v = verb(transport, "resolve");
@@ -163,7 +165,8 @@ static void verb_finish(void *transport) {
 }
 
 static const struct transport_ops virtual_ops = {
-    .now = verb_now,
+    .clock = verb_clock,
+    .coarse_ms = verb_coarse_ms,
     .resolve = verb_resolve,
     .connect = verb_connect,
     .hang_up = verb_hang_up,
@@ -362,12 +365,16 @@ void virtual_init(struct virtual *v) {
     v->address_count = 1;
     v->room = v->write_max = SIZE_MAX;
     v->log_level = LAGO_LOG_TRACE;
+    v->callback_limit_ms = 500;
 }
 
 int virtual_connect(struct virtual *v, const char *url, const lago_connection_options_t *options) {
-    struct environment environment = {
-        .alloc = v->alloc.allocator, .log = log_line_came, .log_data = v, .log_level = v->log_level
-    };
+    struct environment environment = { .alloc = v->alloc.allocator,
+                                       .log = log_line_came,
+                                       .log_data = v,
+                                       .log_level = v->log_level,
+                                       .callback_limit_ms = v->callback_limit_ms,
+                                       .capture = &v->capture };
     struct transport transport = { .ops = &virtual_ops, .self = v };
     return connection_new(&environment, &transport, url, options, &v->conn);
 }

@@ -15,6 +15,7 @@
 #define SUPPORT_VIRTUAL_H
 
 #include "fail_alloc.h"
+#include "pcapng.h"
 #include "transport.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,6 +37,7 @@ struct virtual_counts {
 };
 
 struct virtual {
+    struct pcapng capture;   /* of the connection; off */
     struct fail_alloc alloc; /* of the connection: fail_alloc_at(&v.alloc, ...) */
     lago_connection_t *conn; /* as connection_new gave it; NULL once link_finished was called */
     uint64_t now;            /* of the client's clock; see virtual_time */
@@ -48,6 +50,8 @@ struct virtual {
     int connect_status[VIRTUAL_ADDRESSES_MAX];   /* by address */
     const char *endpoint[VIRTUAL_ADDRESSES_MAX]; /* default "192.0.2.<n+1>:5672" */
     bool unread_always;                          /* unread() says true; else it says whether input waits */
+
+    uint32_t callback_limit_ms; /* of the context; default 500; set before virtual_connect */
 
     /* The peer's reading. */
     size_t room;      /* bytes that the peer still takes; SIZE_MAX (the default): all */

@@ -1,6 +1,7 @@
 /* What a script does with the connection, the network and the test itself; channels are acts_channel.c's. */
 #include "play.h"
 
+#include <lago/observe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +123,7 @@ static void act_free(struct play *p, struct args *args) {
     p->freed = true;
     for (int i = 0; i <= CHANNELS_MAX; i++) {
         p->channels[i].ch = NULL;
+        p->channels[i].rpc = NULL;
         p->channels[i].freed = true;
     }
     for (struct owed *owed = p->owed; owed; owed = owed->next) owed->loose = true;

@@ -75,6 +75,7 @@ static void do_close(struct doing *d) {
 
 static void do_free(struct doing *d) {
     d->channel->ch = NULL;
+    d->channel->rpc = NULL;
     d->channel->freed = true;
     for (struct owed *owed = d->p->owed; owed; owed = owed->next)
         if (owed->channel == d->channel) owed->loose = true;
@@ -311,6 +312,57 @@ static int basic_publish(struct doing *d) {
     return (int)rc;
 }
 
+/* ---------------------------------------------------------------- calls */
+
+static int rpc_new(struct doing *d) {
+    struct owed *data = owed_new(d->p, d->channel, "rpc data");
+    lago_rpc_options_t o = {
+        .reply_to = arg_string(d->args, "reply_to"), .timeout_ms = d->timeout_ms, .data = data, .free_data = told_rpc_data_freed
+    };
+    lago_rpc_t *rpc;
+    int rc = lago_rpc_new(d->ch, &o, &rpc);
+    if (rc == 0) d->channel->rpc = rpc;
+    owed_accept(data, rc);
+    return rc;
+}
+
+static int rpc_call(struct doing *d) {
+    char *memory;
+    struct owed *lent = arg_flag(d->args, "lend") ? owed_new(d->p, d->channel, "body") : NULL;
+    d->owed->call = true;
+    lago_rpc_call_t a = { .exchange = arg_string(d->args, "exchange"),
+                          .routing_key = arg_string(d->args, "routing_key"),
+                          .body = body_of(d, lent, &memory),
+                          .release_body = lent ? told_body_released : NULL,
+                          .release_data = lent,
+                          .timeout_ms = d->timeout_ms };
+    int64_t rc = lago_rpc_call(d->channel->rpc, &a, told_reply, d->owed);
+    if (lent) owed_accept(lent, rc);
+    if (!lent || rc < 0) {
+        if (lent) lent->memory = NULL;
+        free(memory);
+    }
+    return (int)rc;
+}
+
+static int rpc_forget(struct doing *d) {
+    const char *number = arg_word(d->args), *name = arg_string(d->args, "of");
+    int rc = lago_rpc_forget(d->channel->rpc, number ? atoi(number) : 0);
+    for (struct owed *owed = d->p->owed; owed && rc == 0; owed = owed->next)
+        if (owed->call && name && strcmp(owed->name, name) == 0) owed->loose = true;
+    return rc;
+}
+
+static int rpc_free(struct doing *d) {
+    lago_rpc_t *rpc = d->channel->rpc;
+    d->channel->rpc = NULL;
+    for (struct owed *owed = d->p->owed; owed; owed = owed->next)
+        if (owed->channel == d->channel && owed->call) owed->loose = true;
+    d->p->in_free = true;
+    lago_rpc_free(rpc);
+    return 0;
+}
+
 /* ---------------------------------------------------------------- by name */
 
 static const struct operation_act {
@@ -341,6 +393,10 @@ static const struct operation_act {
     { "ack", basic_ack, false },
     { "nack", basic_nack, false },
     { "reject", basic_reject, false },
+    { "rpc.new", rpc_new, false },
+    { "rpc.call", rpc_call, true },
+    { "rpc.forget", rpc_forget, false },
+    { "rpc.free", rpc_free, false },
 };
 
 static void do_operation(struct doing *d, const struct operation_act *act) {

@@ -12,6 +12,7 @@
 #include <lago/channel.h>
 #include <lago/connection.h>
 #include <lago/exchange.h>
+#include <lago/rpc.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -59,6 +60,7 @@ struct play;
 struct played_channel {
     struct play *play;
     lago_channel_t *ch; /* NULL: never opened, or freed */
+    lago_rpc_t *rpc;    /* of rpc.new; NULL: none, or freed */
     int number;         /* of its name */
     bool made, freed;
     unsigned opened, ended, data_freed; /* how often it was called */
@@ -75,6 +77,7 @@ struct owed {
     unsigned told;
     bool accepted; /* the call returned >= 0 */
     bool loose;    /* its handle was freed: it may stay untold */
+    bool call;     /* of rpc.call: it goes with its rpc handle */
 };
 
 struct hook {
@@ -169,5 +172,7 @@ void told_got(lago_channel_t *ch, const lago_reason_t *reason, const lago_messag
 void told_published(lago_channel_t *ch, const lago_publish_result_t *result, void *data);
 void told_body_released(void *data);
 void told_flow_ok(lago_channel_t *ch, const lago_reason_t *reason, bool active, void *data);
+void told_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data);
+void told_rpc_data_freed(void *data);
 
 #endif

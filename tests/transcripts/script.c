@@ -266,7 +266,8 @@ static void check_freed_data(struct play *p) {
     for (int i = 1; i <= CHANNELS_MAX; i++)
         if (p->channels[i].made && p->channels[i].data_freed != 1) play_problem(p, "the data of c%d was never freed", i);
     for (struct owed *owed = p->owed; owed; owed = owed->next) {
-        bool always = strcmp(owed->name, "consumer data") == 0 || strcmp(owed->name, "body") == 0;
+        bool always =
+            strcmp(owed->name, "consumer data") == 0 || strcmp(owed->name, "rpc data") == 0 || strcmp(owed->name, "body") == 0;
         if (always && owed->accepted && owed->told != 1) play_problem(p, "%s was never freed", owed->name);
     }
 }

@@ -269,3 +269,19 @@ void told_body_released(void *data) {
     owed->memory = NULL;
     tell(owed->play, true, "c%d body released", owed->channel->number);
 }
+
+void told_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data) {
+    struct owed *owed = told_once(data);
+    (void)rpc;
+    owed->play->message = result->reply;
+    if (result->reply)
+        tell(owed->play, false, "%s reply%s", who(owed), message_words(result->reply));
+    else
+        tell(owed->play, false, "%s %s:%s", who(owed), result->not_served ? "not served" : "no reply", words_of(result->reason));
+    owed->play->message = NULL;
+}
+
+void told_rpc_data_freed(void *data) {
+    struct owed *owed = told_once(data);
+    tell(owed->play, true, "c%d rpc data freed", owed->channel->number);
+}

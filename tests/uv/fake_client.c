@@ -1,6 +1,7 @@
 /* The scripted client. Must not know how the transport works; it checks that the transport keeps to its contract. */
 #include "fake_client.h"
 #include "deadline.h"
+#include "pcapng.h"
 #include <lago/connection.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -109,7 +110,7 @@ static void dial(lago_connection_t *conn) {
 
 void link_turn(lago_connection_t *conn) {
     conn->wants.turn = false;
-    if (conn->wants.deadline <= conn->transport.ops->now(conn->transport.self)) conn->wants.deadline = DEADLINE_NEVER;
+    if (conn->wants.deadline <= transport_now_ms(&conn->transport)) conn->wants.deadline = DEADLINE_NEVER;
     if (!conn->dialed) dial(conn);
     take(conn);
     note(conn, FAKE_TURN, 0);
@@ -172,3 +173,6 @@ void fake_free(lago_connection_t *conn) {
     free(conn->output);
     free(conn);
 }
+
+/* Whether a context's capture began is the client's to see. */
+void pcapng_begin(struct pcapng *file) { file->generation++; }

@@ -3,6 +3,7 @@
 #include "fail_alloc.h"
 #include "fake_client.h"
 #include "peer.h"
+#include <lago/capture.h>
 #include <lago/connection.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,6 +32,37 @@ static void options_are_checked(void **state) {
     assert_int_equal(uv_loop_close(&loop), 0); /* a context alone has no handles */
     lago_context_free(context);
     lago_context_free(NULL);
+}
+
+static void ignore(const void *bytes, size_t size, void *data) {
+    (void)bytes;
+    (void)size;
+    (void)data;
+}
+
+/* Each begin is a file of its own; the loop's clock and this offset are the time of day. */
+static void a_capture_has_the_time_of_day(void **state) {
+    (void)state;
+    uv_loop_t loop;
+    lago_context_t *context;
+    uv_timeval64_t wall;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(lago_context_new(&loop, NULL, &context), 0);
+    assert_int_equal(lago_context_capture(NULL, ignore, NULL), LAGO_EINVAL);
+    assert_int_equal(context->capture.generation, 0);
+    for (uint32_t n = 1; n <= 2; n++) {
+        assert_int_equal(lago_context_capture(context, ignore, NULL), 0);
+        assert_int_equal(context->capture.generation, n);
+    }
+    uint64_t now_us = context->capture.wall_us + uv_hrtime() / 1000;
+    assert_int_equal(uv_gettimeofday(&wall), 0);
+    uint64_t wall_us = (uint64_t)wall.tv_sec * 1000000u + (uint64_t)wall.tv_usec;
+    assert_in_range(now_us, wall_us - 60000000u, wall_us); /* a slow machine may stand still in between */
+    assert_int_equal(lago_context_capture(context, NULL, NULL), 0);
+    assert_null(context->capture.write);
+    assert_int_equal(context->capture.generation, 2);
+    lago_context_free(context);
+    assert_int_equal(uv_loop_close(&loop), 0);
 }
 
 static void default_log_is_a_line_on_stderr(void **state) {
@@ -250,6 +282,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(a_capture_has_the_time_of_day),
         cmocka_unit_test(default_log_is_a_line_on_stderr),
         cmocka_unit_test(three_connections_share_one_buffer),
         cmocka_unit_test(a_buffer_that_is_held_makes_room_for_another),
