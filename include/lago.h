@@ -10,6 +10,7 @@
 #include <lago/table.h>
 #include <lago/properties.h>
 #include <lago/login.h>
+#include <lago/tls.h>
 #include <lago/parameters.h>
 #include <lago/context.h>
 #include <lago/connection.h>

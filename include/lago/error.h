@@ -50,7 +50,11 @@ extern "C" {
     XX(EAUTH, -10211, CONNECTION, "login refused")                                                                               \
     XX(EACCESS, -10212, CONNECTION, "virtual host refused")                                                                      \
     XX(ECONNECTION, -10213, CONNECTION, "the broker closed the connection")                                                      \
-    XX(ENOTAMQP, -10214, CONNECTION, "the peer is not an AMQP broker")
+    XX(ENOTAMQP, -10214, CONNECTION, "the peer is not an AMQP broker")                                                           \
+    XX(ETLS, -10215, CONNECTION, "TLS failed")                                                                                   \
+    XX(ECERTIFICATE, -10216, CONNECTION, "the broker's certificate is not trusted")                                              \
+    XX(ETRUNCATED, -10217, CONNECTION, "the link was cut: it ended without TLS's close_notify")                                  \
+    XX(EPROXY, -10218, CONNECTION, "the proxy does not let us through")
 
 enum {
     LAGO_OK = 0,
@@ -78,7 +82,8 @@ LAGO_EXPORT lago_scope_t lago_error_scope(int code);
 typedef enum lago_phase {
     LAGO_PHASE_NONE,      /* not started */
     LAGO_PHASE_RESOLVE,   /* looking up the host name */
-    LAGO_PHASE_CONNECT,   /* TCP */
+    LAGO_PHASE_CONNECT,   /* TCP, or a Unix domain socket */
+    LAGO_PHASE_PROXY,     /* asking a proxy for the way on */
     LAGO_PHASE_TLS,       /* TLS handshake */
     LAGO_PHASE_HANDSHAKE, /* AMQP: protocol header to tune */
     LAGO_PHASE_OPEN,      /* AMQP: connection.open, the virtual host */
@@ -115,8 +120,8 @@ typedef struct lago_reason {
     size_t reply_text_size;  /* the truth about reply_text */
     char reply_text[256];    /* NUL-terminated as well */
     char endpoint[128];      /* "127.0.0.1:5672", empty before an address was known */
-    char detail[160];        /* what exactly, in words; may be empty */
-    char hint[160];          /* what to do about it, in words; may be empty */
+    char detail[320];        /* what exactly, in words; may be empty */
+    char hint[200];          /* what to do about it, in words; may be empty */
     uintptr_t reserved[8];
 } lago_reason_t;
 

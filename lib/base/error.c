@@ -121,6 +121,7 @@ const char *lago_phase_name(lago_phase_t phase) {
     case LAGO_PHASE_NONE: return "not started";
     case LAGO_PHASE_RESOLVE: return "host name lookup";
     case LAGO_PHASE_CONNECT: return "connecting";
+    case LAGO_PHASE_PROXY: return "asking the proxy";
     case LAGO_PHASE_TLS: return "TLS handshake";
     case LAGO_PHASE_HANDSHAKE: return "AMQP handshake";
     case LAGO_PHASE_OPEN: return "opening the virtual host";

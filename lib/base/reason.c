@@ -105,10 +105,11 @@ static void add_timeout(struct text *t, const lago_reason_t *r) {
         text_add(t, "connecting");
         add_endpoint(t, "to", r);
         break;
+    case LAGO_PHASE_PROXY:
     case LAGO_PHASE_TLS:
     case LAGO_PHASE_HANDSHAKE:
         text_add(t, lago_phase_name(r->phase));
-        add_endpoint(t, "with", r);
+        add_endpoint(t, r->phase == LAGO_PHASE_PROXY ? "at" : "with", r);
         break;
     case LAGO_PHASE_OPEN:
         text_add(t, lago_phase_name(r->phase));
@@ -131,7 +132,7 @@ static void add_lost(struct text *t, const lago_reason_t *r) {
     if (r->endpoint[0] == '\0') text_add(t, " to the broker");
     if (r->phase == LAGO_PHASE_TLS || r->phase == LAGO_PHASE_HANDSHAKE) {
         text_addf(t, " during the %s", lago_phase_name(r->phase));
-    } else if (r->phase == LAGO_PHASE_OPEN || r->phase == LAGO_PHASE_CLOSING) {
+    } else if (r->phase == LAGO_PHASE_PROXY || r->phase == LAGO_PHASE_OPEN || r->phase == LAGO_PHASE_CLOSING) {
         text_addf(t, " while %s", lago_phase_name(r->phase));
     }
 }

@@ -194,7 +194,7 @@ static void test_the_rest(void **state) {
 static void test_reasons_are_filled_in(void **state) {
     (void)state;
     lago_reason_t r;
-    char text[300];
+    char text[400];
     memset(&r, 0xff, sizeof(r));
     reason_init(&r, LAGO_EHEARTBEAT, LAGO_BY_NETWORK);
     reason_detail(&r, "no heartbeat from the broker: nothing came for %.1f s", 21.5);
