@@ -103,8 +103,10 @@ static int on_connection_method(struct session *s, const struct method_info *inf
     }
     session_set_state(s, rule->next);
     if (rule->action == ACT_CLOSE_OK) return 0;
-    s->last_progress = s->now;
-    if (rule->action == ACT_BLOCKED && !s->blocked) output_release_held(s);
+    if (rule->action == ACT_BLOCKED && !s->blocked) {
+        liveness_unblocked(s);
+        output_release_held(s);
+    }
     method_event(s, rule->event, 0, info, event);
     return 1;
 }

@@ -128,6 +128,8 @@ void trace_line(const struct session *s, char direction, const char *line);
 void liveness_start(struct session *s);
 void liveness_received(struct session *s);
 void liveness_queued(struct session *s);
+void liveness_written(struct session *s);
+void liveness_unblocked(struct session *s);
 void liveness_linger(struct session *s, uint64_t delay_ms);
 
 #endif

@@ -9,13 +9,20 @@
 /* A peer beats every half interval (RabbitMQ); one whole interval and 5 % for the network is death: promised is 1.1. */
 #define SILENCE_PERCENT 105u
 
+/*
+ * What was written may lie in the kernel for ever, so the peer's progress is asked for while something is under way: so often in
+ * write_timeout that a stall is found within 1.25 of it. By default that is when the next heartbeat is due: an idle link does not
+ * wake for it.
+ */
+#define LOOKS_PER_STALL 4u
+
 /* A late loop: how soon to look again whether the bytes that waited have been read. */
 #define REPRIEVE_MS 10u
 
 static uint64_t interval_ms(const struct session *s) { return (uint64_t)s->tune.heartbeat_s * 1000u; }
 
 /* Counting starts with open-ok: before that stack_timeout rules, and a handshake is never silent for long. */
-void liveness_start(struct session *s) { s->last_received = s->last_written = s->last_progress = s->now; }
+void liveness_start(struct session *s) { s->last_received = s->last_written = s->last_progress = s->last_look = s->now; }
 
 void liveness_received(struct session *s) {
     s->last_received = s->now;
@@ -24,7 +31,17 @@ void liveness_received(struct session *s) {
 
 /* The queue was empty until now: a stall is counted from here. */
 void liveness_queued(struct session *s) {
-    if (s->out.size == 0) s->last_progress = s->now;
+    if (s->out.size == 0 && !s->unsure) s->last_progress = s->now;
+}
+
+/* What rested while the broker had the connection blocked begins anew. */
+void liveness_unblocked(struct session *s) { s->last_progress = s->last_look = s->now; }
+
+void liveness_written(struct session *s) {
+    s->last_written = s->now;
+    if (s->unsure) return;
+    s->unsure = true;
+    s->last_progress = s->last_look = s->now;
 }
 
 void liveness_linger(struct session *s, uint64_t delay_ms) { s->linger = deadline_after(s->now, delay_ms); }
@@ -40,18 +57,38 @@ static uint64_t beat_deadline(const struct session *s) {
     return beating ? deadline_after(s->last_written, interval_ms(s) / 2) : DEADLINE_NEVER;
 }
 
-/* A blocked connection is not read by the broker (RabbitMQ), so a full queue proves nothing then. */
-static uint64_t stall_deadline(const struct session *s) {
+/* 0: none. A blocked connection is not read by the broker (RabbitMQ), so a full queue proves nothing then. */
+static uint64_t stall_ms(const struct session *s) {
     uint64_t timeout = s->settings.write_timeout_ms;
-    if (timeout == LAGO_NO_TIMEOUT || s->blocked || s->out.size == 0 || s->state != SESSION_OPEN) return DEADLINE_NEVER;
-    if (timeout == 0) timeout = 2 * interval_ms(s);
-    return timeout ? deadline_after(s->last_progress, timeout) : DEADLINE_NEVER;
+    if (timeout == LAGO_NO_TIMEOUT || s->blocked || s->state != SESSION_OPEN) return 0;
+    return timeout ? timeout : 2 * interval_ms(s);
+}
+
+static uint64_t stall_deadline(const struct session *s) {
+    bool waits = stall_ms(s) && (s->unsure || s->out.size > 0);
+    return waits ? deadline_after(s->last_progress, stall_ms(s)) : DEADLINE_NEVER;
+}
+
+static uint64_t look_deadline(const struct session *s) {
+    return stall_ms(s) && s->unsure ? deadline_after(s->last_look, stall_ms(s) / LOOKS_PER_STALL) : DEADLINE_NEVER;
 }
 
 uint64_t session_deadline(const struct session *s) {
     if (s->state == SESSION_ENDED) return DEADLINE_NEVER;
     uint64_t first = deadline_min(deadline_min(s->linger, s->held_retry), silence_deadline(s));
-    return deadline_min(first, deadline_min(beat_deadline(s), stall_deadline(s)));
+    return deadline_min(deadline_min(first, beat_deadline(s)), deadline_min(stall_deadline(s), look_deadline(s)));
+}
+
+bool session_wants_look(const struct session *s, uint64_t now) {
+    return now >= deadline_min(look_deadline(s), stall_deadline(s));
+}
+
+void session_looked(struct session *s, uint64_t taken, bool waiting, uint64_t now) {
+    s->last_look = now;
+    s->unsure = waiting;
+    if (taken == s->taken && (waiting || s->out.size > 0)) return;
+    s->taken = taken;
+    s->last_progress = now;
 }
 
 bool session_is_overdue(const struct session *s, uint64_t now) { return now >= silence_deadline(s); }
@@ -63,8 +100,8 @@ static void condemn(struct session *s, int code, uint64_t since) {
         reason_detail(&reason, "no heartbeat from the broker: nothing came for %.1f s, the agreed interval is %u s",
                       (double)(s->now - since) / 1000.0, (unsigned)s->tune.heartbeat_s);
     else
-        reason_detail(&reason, "the broker took no bytes for %.1f s with %zu waiting", (double)(s->now - since) / 1000.0,
-                      s->out.size);
+        reason_detail(&reason, "the broker took no bytes for %.1f s, and more than %zu are waiting",
+                      (double)(s->now - since) / 1000.0, s->out.size);
     session_abandon(s, &reason);
 }
 

@@ -34,6 +34,8 @@ void session_rest(struct session *s) {
     s->partial.size = 0;
     s->garbled = s->streaming = s->blocked = s->ended_told = s->opened = false;
     s->tune = (lago_tune_t){ 0 };
+    s->unsure = false;
+    s->taken = 0;
     s->linger = s->held_retry = DEADLINE_NEVER;
     s->state = SESSION_IDLE;
 }
@@ -171,7 +173,7 @@ static void refused_silently(struct session *s, int status) {
     lago_reason_t reason;
     bool login = s->state == SESSION_WAIT_TUNE;
     reason_init(&reason, login ? LAGO_EAUTH : LAGO_EACCESS, LAGO_BY_NETWORK);
-    reason.os_error = status;
+    reason.os_error = status == LAGO_ETRUNCATED ? 0 : status;
     reason_detail(&reason, login ? "the broker hung up during login: probably refused"
                                  : "the broker hung up while opening the virtual host: probably refused");
     reason_hint(&reason, login ? "check user name and password" : "check that the virtual host exists and the user may use it");
@@ -191,7 +193,8 @@ void session_lost(struct session *s, int status, uint64_t now) {
         break;
     case SESSION_WAIT_TUNE:
     case SESSION_WAIT_OPEN: refused_silently(s, status); return;
-    case SESSION_CLOSING: /* we said goodbye; the peer went without its own */
+    case SESSION_CLOSING: /* we said goodbye; the peer went without its own, or somebody cut the link for it */
+        if (status == LAGO_ETRUNCATED) break;
         reason_detail(&s->reason, "closed; the broker hung up before its close-ok");
         session_set_state(s, SESSION_ENDED);
         return;
@@ -205,8 +208,9 @@ void session_lost(struct session *s, int status, uint64_t now) {
     case SESSION_ENDED: break;
     }
     lago_reason_t reason;
-    reason_init(&reason, LAGO_ELOST, LAGO_BY_NETWORK);
-    reason.os_error = status;
+    bool cut = status == LAGO_ETRUNCATED; /* only TLS can tell */
+    reason_init(&reason, cut ? LAGO_ETRUNCATED : LAGO_ELOST, LAGO_BY_NETWORK);
+    reason.os_error = cut ? 0 : status;
     if (s->state == SESSION_WAIT_START) reason_hint(&reason, "it said nothing: a TLS port, a proxy, or no AMQP broker?");
     session_abandon(s, &reason);
 }
@@ -214,7 +218,7 @@ void session_lost(struct session *s, int status, uint64_t now) {
 void session_written(struct session *s, size_t size, uint64_t now) {
     s->now = now;
     chunks_consume(&s->out, size);
-    s->last_written = s->last_progress = now;
+    liveness_written(s);
     while (s->mark_count && s->marks[s->mark_head].offset < s->out.consumed) {
         struct session_channel *ch = channel_find(s, s->marks[s->mark_head].channel);
         if (ch) ch->publishes_sent++;

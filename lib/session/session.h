@@ -124,8 +124,11 @@ struct session {
 
     /* liveness (liveness.c) */
     uint64_t last_received, last_written, last_progress, linger;
-    bool reading;      /* false: the application lags, so silence proves nothing */
-    uint64_t reprieve; /* the peer was overdue, but its bytes wait unread in the kernel: ask again then */
+    uint64_t last_look; /* when the transport was last asked how much the peer has taken */
+    uint64_t taken;     /* what it said */
+    bool unsure;        /* bytes were written, and nobody knows whether the peer took them */
+    bool reading;       /* false: the application lags, so silence proves nothing */
+    uint64_t reprieve;  /* the peer was overdue, but its bytes wait unread in the kernel: ask again then */
 };
 
 /* ---------------------------------------------------------------- life */
@@ -247,6 +250,13 @@ uint64_t session_deadline(const struct session *s);
 
 /* Whether a tick at `now` would condemn the peer as silent; then find out whether bytes of it wait unread, and tell tick. */
 bool session_is_overdue(const struct session *s, uint64_t now);
+
+/*
+ * Whether it is time to ask how much the peer has taken of what was written: a number that grows while a link lives; `waiting`:
+ * there is more that it has not taken. Then tell it, before the tick.
+ */
+bool session_wants_look(const struct session *s, uint64_t now);
+void session_looked(struct session *s, uint64_t taken, bool waiting, uint64_t now);
 void session_tick(struct session *s, uint64_t now, bool unread);
 
 /* Whether the application takes input; while it does not, the peer's silence is not held against it. */

@@ -277,6 +277,7 @@ void peer_bring(struct peer *p, enum session_state state) {
     if (state == SESSION_LEAVING || state == SESSION_ENDED) peer_say_method(p, 0, METHOD_CONNECTION_CLOSE, NULL);
     if (state == SESSION_ENDED) peer_write_all(p);
     assert_int_equal(p->session.state, state);
+    session_looked(&p->session, p->taken, false, p->now);
     forget_logs(p);
 }
 
@@ -329,6 +330,7 @@ void peer_write(struct peer *p, size_t max) {
             size += piece;
         }
         max -= size;
+        if (!p->swallowed) p->taken += size;
         session_written(&p->session, size, p->now);
     }
 }
@@ -363,15 +365,20 @@ int peer_publish(struct peer *p, uint16_t channel, size_t size) {
     return rc;
 }
 
+/* As the client does. */
+static void tick(struct peer *p) {
+    if (session_wants_look(&p->session, p->now)) session_looked(&p->session, p->taken, p->swallowed, p->now);
+    session_tick(&p->session, p->now, false);
+    peer_pull(p);
+}
+
 void peer_pass(struct peer *p, uint64_t ms) {
     uint64_t end = p->now + ms;
     for (uint64_t due; (due = session_deadline(&p->session)) < end;) {
         if (due > p->now) p->now = due;
-        session_tick(&p->session, p->now, false);
-        peer_pull(p);
+        tick(p);
         assert_true(session_deadline(&p->session) > p->now || p->session.out.size > 0);
     }
     p->now = end;
-    session_tick(&p->session, p->now, false);
-    peer_pull(p);
+    tick(p);
 }

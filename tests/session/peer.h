@@ -70,6 +70,8 @@ struct peer {
     size_t wire_read;                                                    /* how much of it stands in `frames` */
     struct bytes bodies;                                                 /* payloads of body frames in it */
     size_t close_count;                                                  /* connection.close that left */
+    bool swallowed;                                                      /* the kernel takes what is written, the peer nothing */
+    uint64_t taken;                                                      /* by the peer */
 };
 
 /* A session in SESSION_IDLE: frame_max 4096, channel_max 8, no heartbeats, messages up to 1 MiB, trace on. */

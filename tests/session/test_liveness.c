@@ -252,7 +252,44 @@ static void any_progress_starts_the_stall_afresh(void **state) {
         assert_int_equal(p.session.state, SESSION_OPEN);
         peer_write(&p, 1);
     }
-    peer_pass(&p, 3000);
+    peer_pass(&p, 3000); /* the last octet's leaving is seen a quarter later, at the most */
+    peer_pass(&p, 750);
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    peer_deinit(&p);
+}
+
+/* The kernel takes a heartbeat now and then for a peer that is gone in one direction (F52): its buffer is no proof of life. */
+static void what_the_kernel_holds_is_no_progress(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 10, 0);
+    pass_alive(&p, 60000);
+    p.swallowed = true;
+    uint64_t began = p.now;
+    while (p.session.state == SESSION_OPEN && p.now - began < 60000) {
+        peer_pass(&p, 1000);
+        if (p.session.state != SESSION_OPEN) break;
+        say_heartbeat(&p);
+        peer_write_all(&p);
+    }
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    assert_in_range(p.now - began, 20000, 20000 + 5000 + 1000); /* from the next heartbeat on, 2 of its intervals */
+    peer_deinit(&p);
+}
+
+static void a_slow_peer_is_no_stalled_one(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, 3000);
+    p.swallowed = true;
+    assert_int_equal(peer_publish(&p, 1, 50), 0);
+    peer_write_all(&p);
+    for (int i = 0; i < 100; i++) { /* one octet of the kernel's in two seconds */
+        peer_pass(&p, 2000);
+        p.taken++;
+        assert_int_equal(p.session.state, SESSION_OPEN);
+    }
+    peer_pass(&p, 3000 + 3000 / 4);
     assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
     peer_deinit(&p);
 }
@@ -336,6 +373,7 @@ static void late_clocks_saturate(void **state) {
     (void)state;
     struct peer p = { 0 };
     open_with(&p, 60, 0);
+    peer_pass(&p, 30000);
     p.now = UINT64_MAX - 1000;
     say_heartbeat(&p);
     assert_int_equal(peer_publish(&p, 1, 5), 0);
@@ -361,6 +399,8 @@ int main(void) {
         cmocka_unit_test(nobody_is_judged_before_open),
         cmocka_unit_test(stall_is_two_heartbeats_by_default),
         cmocka_unit_test(any_progress_starts_the_stall_afresh),
+        cmocka_unit_test(what_the_kernel_holds_is_no_progress),
+        cmocka_unit_test(a_slow_peer_is_no_stalled_one),
         cmocka_unit_test(an_empty_queue_is_no_stall),
         cmocka_unit_test(stalls_rest_while_blocked),
         cmocka_unit_test(write_timeout_can_be_off),
