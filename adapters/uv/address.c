@@ -11,6 +11,15 @@ int address_numeric(const char *host, uint16_t port, union address *address) {
     return uv_ip6_addr(host, port, &address->v6);
 }
 
+int address_path(const char *path, union address *address) {
+    size_t size = strlen(path);
+    memset(address, 0, sizeof *address);
+    if (size >= sizeof address->local.sun_path) return UV_ENAMETOOLONG;
+    address->local.sun_family = AF_UNIX;
+    memcpy(address->local.sun_path, path, size);
+    return 0;
+}
+
 static size_t address_size(const struct addrinfo *info) {
     if (info->ai_family == AF_INET) return sizeof(struct sockaddr_in);
     if (info->ai_family == AF_INET6) return sizeof(struct sockaddr_in6);
@@ -31,8 +40,30 @@ int address_list_copy(struct address_list *list, const lago_allocator_t *alloc, 
     return 0;
 }
 
+void address_list_alternate(struct address_list *list) {
+    for (size_t at = 1; at < list->count; at++) {
+        size_t next = at;
+        while (next < list->count && list->items[next].any.sa_family == list->items[at - 1].any.sa_family) next++;
+        if (next == list->count) return;
+        union address moved = list->items[next];
+        memmove(&list->items[at + 1], &list->items[at], (next - at) * sizeof moved);
+        list->items[at] = moved;
+    }
+}
+
+void address_list_keep(struct address_list *list, int family) {
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].any.sa_family == family) list->items[kept++] = list->items[i];
+    list->count = kept;
+}
+
 void address_format(const union address *address, char *endpoint, size_t size) {
-    char name[ENDPOINT_SIZE - 16] = "?";
+    if (address->any.sa_family == AF_UNIX) {
+        snprintf(endpoint, size, "%.*s", (int)sizeof address->local.sun_path, address->local.sun_path); /* it may fill it */
+        return;
+    }
+    char name[ENDPOINT_SIZE - 16] = "?"; /* of an address and a port */
     bool v6 = address->any.sa_family == AF_INET6;
     (void)uv_ip_name(&address->any, name, sizeof name); /* "?" says it all if the system cannot print its own address */
     unsigned port = ntohs(v6 ? address->v6.sin6_port : address->v4.sin_port);

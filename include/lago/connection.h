@@ -36,18 +36,43 @@ typedef void (*lago_connection_end_cb)(lago_connection_t *conn, const lago_reaso
 /** The broker takes no publishes for now; `reason` in its words ("low on memory"). RabbitMQ says so at the first publish. */
 typedef void (*lago_connection_blocked_cb)(lago_connection_t *conn, lago_string_t reason, void *data);
 
+/**
+ * What is done now to open it: looking up, connecting, asking the proxy, TLS, AMQP, opening the virtual host; that it is open is
+ * said by on_open. `attempt` is 1 more than have failed.
+ */
+typedef void (*lago_connection_phase_cb)(lago_connection_t *conn, lago_phase_t phase, uint32_t attempt, void *data);
+
 /** It takes publishes again (on_unblocked); or: after a LAGO_EAGAIN the output fell to low_water (on_drain). */
 typedef void (*lago_connection_event_cb)(lago_connection_t *conn, void *data);
 
 typedef struct lago_connection_options {
     const lago_parameters_t *parameters; /* instead of a URL; copied */
-    lago_context_t *context;             /* shared with other connections of this loop; default: a private one */
+    /*
+     * How many there are behind that pointer: tried in order, each with its own user, TLS and so on. Rounds, pauses, their deadline
+     * and shuffling are those of the first. Default 1; at most 64.
+     */
+    size_t parameters_count;
+    /*
+     * An open stream of this loop instead of dialing (uv_tcp_t, or uv_pipe_t of a Unix socket, not for descriptors): a tunnel, a
+     * proxy of your own. Nothing may wait in it to be written; its socket options stay as they are. lago takes its data, reading,
+     * writing and closing over when lago_connect returns 0. Parameters say the rest, of one host; with TLS that is the name
+     * expected. One attempt, no rounds. An error of lago_connect leaves it as it was.
+     */
+    uv_stream_t *stream;
+    /*
+     * The stream is closed, and its memory the caller's again: called once, with `data`, from libuv's close callback, before
+     * on_open_error or on_close and free_data; after lago_connection_free as well. Any call is legal in it.
+     */
+    void (*free_stream)(uv_stream_t *stream, void *data);
+    int socket_fd;           /* or a connected TCP or Unix stream socket; lago's when lago_connect returns 0. 0: none */
+    lago_context_t *context; /* shared with other connections of this loop; default: a private one */
     lago_connection_open_cb on_open;
     lago_connection_end_cb on_open_error;
     lago_connection_end_cb on_close;
     lago_connection_blocked_cb on_blocked;
     lago_connection_event_cb on_unblocked;
     lago_connection_event_cb on_drain;
+    lago_connection_phase_cb on_phase; /* to watch; INFO lines of the log tell more */
     void *data;
     void (*free_data)(void *data); /* called once, after the last callback of this connection */
     uintptr_t reserved[8];         /* zero */
@@ -63,12 +88,14 @@ typedef struct lago_connection_options {
  * @param options  Copied; NULL: no callbacks, all defaults.
  * @param conn     The handle, the caller's to free with lago_connection_free; NULL on error.
  * @return 0: one of on_open and on_open_error follows. Or
- *         LAGO_EINVAL      NULL loop or conn, url and parameters both given, a context of another loop, non-zero `reserved`
+ *         LAGO_EINVAL      NULL loop or conn, url and parameters both given, a context of another loop, non-zero `reserved`;
+ *                          stream and socket_fd both given, a stream of another loop, closing, or with bytes to write
+ *         libuv's error    stream or socket_fd: UV_ENOTSOCK, UV_ENOTCONN, UV_EPROTONOSUPPORT (neither TCP nor a Unix stream) ...
  *         LAGO_EURL        bad URL; what is wrong is logged as one line
  *         LAGO_EPARAMETER  a parameter out of range, likewise logged
  *         LAGO_ETOOLONG    virtual host, user name, locale or connection name longer than 255 bytes
  *         LAGO_ETABLE, LAGO_ETYPE, LAGO_EDEPTH  client_properties cannot be read
- *         LAGO_ENOTLS      amqps in a build without TLS
+ *         LAGO_ENOTLS      `tls` in a build without it; LAGO_ETLS: OpenSSL itself does not work, see the log
  *         LAGO_ENOMEM
  */
 LAGO_EXPORT int lago_connect(uv_loop_t *loop, const char *url, const lago_connection_options_t *options,
@@ -105,8 +132,9 @@ LAGO_EXPORT int lago_connection_abort(lago_connection_t *conn);
 
 /**
  * Let go of the handle and of its channels' handles, at any time, in any callback. A living connection is dropped without a
- * word, and nothing of it is called back any more but free_data and release_body (at once, or after the running callback); the
- * loop must run once more to close its descriptors. NULL is allowed.
+ * word, and nothing of it is called back any more but free_data and release_body (at once, or after the running callback; with a
+ * stream of the caller's free_stream, and then free_data, when it is closed); the loop must run once more to close its
+ * descriptors. NULL is allowed.
  */
 LAGO_EXPORT void lago_connection_free(lago_connection_t *conn);
 
@@ -138,6 +166,27 @@ LAGO_EXPORT const lago_reason_t *lago_connection_reason(const lago_connection_t 
 
 /** The address connected to, "127.0.0.1:5672"; "" before there is one. Borrowed until the handle is freed. */
 LAGO_EXPORT const char *lago_connection_endpoint(const lago_connection_t *conn);
+
+/* So many failed attempts are remembered; older ones are forgotten, but counted. */
+#define LAGO_ATTEMPTS_MAX 32
+
+/**
+ * What failed on the way to open it, each with its phase, endpoint and cause: a lookup, an address, a login ... For on_open_error,
+ * whose own reason is that of the last one.
+ *
+ * @param index   From 0, the oldest that is remembered.
+ * @param number  Filled with which attempt it was, from 1; may be NULL.
+ * @return Borrowed until the next attempt fails or the handle is freed; NULL behind the last one, or for a NULL handle.
+ */
+LAGO_EXPORT const lago_reason_t *lago_connection_attempt(const lago_connection_t *conn, size_t index, uint32_t *number);
+
+/** TLS of the link in words; all "" on a plain one. Borrowed until the link ends. */
+typedef struct lago_tls_info {
+    const char *version; /* "TLSv1.3" */
+    const char *cipher;  /* "TLS_AES_256_GCM_SHA384" */
+    bool resumed;        /* an earlier session went on */
+} lago_tls_info_t;
+LAGO_EXPORT lago_tls_info_t lago_connection_tls(const lago_connection_t *conn);
 
 /** What the broker said of itself (connection.start); empty before. Borrowed until the handle is freed. */
 LAGO_EXPORT lago_table_t lago_connection_server_properties(const lago_connection_t *conn);

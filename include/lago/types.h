@@ -18,6 +18,7 @@ extern "C" {
 
 /* libuv's loop. lago's headers never include <uv.h>. */
 typedef struct uv_loop_s uv_loop_t;
+typedef struct uv_stream_s uv_stream_t;
 
 /* Handles. They belong to the caller from the call that makes them to the matching free. */
 typedef struct lago_context lago_context_t;

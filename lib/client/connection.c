@@ -11,9 +11,6 @@
 #include "url.h"
 #include <string.h>
 
-/* Unsent bytes are not judged while a write error waits for a better reason; the peer's last words come at once or never. */
-#define WRITE_ERROR_GRACE_MS 1000u
-
 void connection_set_stage(lago_connection_t *conn, enum connection_stage stage) {
     static const char *const names[] = { "dialing", "open", "closing", "ending", "finishing", "ended" };
     if (conn->stage == stage) return;
@@ -30,6 +27,8 @@ lago_phase_t connection_phase(const lago_connection_t *conn) {
     case DIAL_RESOLVING: return LAGO_PHASE_RESOLVE;
     case DIAL_CONNECTING:
     case DIAL_PAUSING: return LAGO_PHASE_CONNECT;
+    case DIAL_PROXYING: return LAGO_PHASE_PROXY;
+    case DIAL_SECURING: return LAGO_PHASE_TLS;
     case DIAL_TALKING: break;
     }
     return session_phase(conn->session.state);
@@ -40,13 +39,10 @@ uint64_t connection_clock_us(const lago_connection_t *conn) {
 }
 
 /* The only place where time enters. */
-static void clock_read(lago_connection_t *conn) {
+void connection_touch(lago_connection_t *conn) {
+    if (!conn->transport.self) return;
     conn->clock_us = conn->transport.ops->clock(conn->transport.self) / 1000u;
     conn->session.now = conn->clock_us / 1000u;
-}
-
-void connection_touch(lago_connection_t *conn) {
-    if (conn->transport.self) clock_read(conn);
 }
 
 void connection_hang_up(lago_connection_t *conn, bool reset) {
@@ -80,15 +76,19 @@ static int check_options(const char *url, const lago_connection_options_t *optio
     return 0;
 }
 
-static int read_parameters(const lago_allocator_t *alloc, const char *url, const lago_connection_options_t *options,
-                           struct parameters **parameters, lago_reason_t *reason) {
-    if (!url) return parameters_copy(alloc, options ? options->parameters : NULL, parameters, reason);
-    struct parameters *parsed = NULL;
-    int rc = url_parse(alloc, url, &parsed, reason);
-    if (rc < 0) return rc;
-    rc = parameters_copy(alloc, &parsed->values, parameters, reason);
-    parameters_free(parsed);
-    return rc;
+/* Whom each of the parameters trusts, and a word about those that trust anybody. */
+static int read_trust(lago_connection_t *conn, lago_reason_t *reason) {
+    for (size_t i = 0; i < conn->targets.parameters_count; i++) {
+        const lago_tls_options_t *tls = conn->targets.parameters[i]->values.tls;
+        if (!tls) continue;
+        int rc = conn->transport.ops->trust(conn->transport.self, i, tls, reason);
+        if (rc < 0) return rc;
+        if (tls->insecure_skip_verification)
+            log_line(
+                &conn->env, LAGO_LOG_WARNING,
+                "the broker's certificate is not verified (insecure_skip_verification): anybody can read and change everything");
+    }
+    return 0;
 }
 
 static void init_lists(lago_connection_t *conn) {
@@ -102,45 +102,68 @@ static void init_lists(lago_connection_t *conn) {
     list_init(&conn->freed_rpcs);
 }
 
+static struct session_settings settings_of(const lago_parameters_t *p) {
+    return (struct session_settings){ .channel_max = p->channel_max,
+                                      .message_size_max = p->message_size_max,
+                                      .write_timeout_ms = p->write_timeout_ms };
+}
+
+void connection_use(lago_connection_t *conn, const lago_parameters_t *p) {
+    struct session_settings settings = settings_of(p);
+    settings.trace = conn->session.settings.trace;
+    settings.trace_data = conn->session.settings.trace_data;
+    conn->session.settings = settings;
+    conn->p = p;
+}
+
 static void init_session(lago_connection_t *conn) {
-    struct session_settings settings = { .channel_max = conn->p->channel_max,
-                                         .message_size_max = conn->p->message_size_max,
-                                         .write_timeout_ms = conn->p->write_timeout_ms };
+    struct session_settings settings = settings_of(conn->p);
     if (log_wants(&conn->env, LAGO_LOG_TRACE)) {
         settings.trace = log_frame;
         settings.trace_data = &conn->env;
     }
     session_init(&conn->session, conn->alloc, &settings, transport_now_ms(&conn->transport));
-    clock_read(conn);
+    connection_touch(conn);
+}
+
+static void init(lago_connection_t *conn, const struct environment *environment, const struct transport *transport,
+                 const lago_connection_options_t *options) {
+    conn->env = *environment;
+    conn->alloc = &conn->env.alloc;
+    conn->transport = *transport;
+    if (options) conn->options = *options;
+    conn->options.parameters = NULL; /* the targets have copies */
+    conn->referenced = true;
+    timers_init(&conn->timers, conn->alloc);
+    init_lists(conn);
+}
+
+/* What can be wrong with what was given. */
+static int read_options(lago_connection_t *conn, const char *url, const lago_connection_options_t *options,
+                        lago_reason_t *reason) {
+    int rc = targets_make(conn->alloc, url, options, &conn->targets, reason);
+    if (rc == 0) rc = read_trust(conn, reason);
+    if (rc < 0 && reason->code) log_reason(&conn->env, LAGO_LOG_ERROR, NULL, reason);
+    return rc;
 }
 
 int connection_new(const struct environment *environment, const struct transport *transport, const char *url,
                    const lago_connection_options_t *options, lago_connection_t **result) {
-    struct parameters *parameters = NULL;
     lago_reason_t reason;
     *result = NULL;
     reason_init(&reason, 0, LAGO_BY_CLIENT);
     int rc = check_options(url, options);
     if (rc < 0) return rc;
-    rc = read_parameters(&environment->alloc, url, options, &parameters, &reason);
+    lago_connection_t *conn = mem_zero(&environment->alloc, 1, sizeof(*conn));
+    if (!conn) return LAGO_ENOMEM;
+    init(conn, environment, transport, options);
+    rc = read_options(conn, url, options, &reason);
     if (rc < 0) {
-        if (reason.code) log_reason(environment, LAGO_LOG_ERROR, NULL, &reason);
+        targets_free(conn->alloc, &conn->targets);
+        mem_free(&environment->alloc, conn);
         return rc;
     }
-    lago_connection_t *conn = mem_zero(&environment->alloc, 1, sizeof(*conn));
-    if (!conn) {
-        parameters_free(parameters);
-        return LAGO_ENOMEM;
-    }
-    conn->env = *environment;
-    conn->alloc = &conn->env.alloc;
-    conn->transport = *transport;
-    conn->parameters = parameters;
-    conn->p = &parameters->values;
-    if (options) conn->options = *options;
-    conn->referenced = true;
-    timers_init(&conn->timers, conn->alloc);
-    init_lists(conn);
+    conn->p = conn->targets.items[0].p;
     init_session(conn);
     conn->turn_wanted = true; /* to dial */
     *result = conn;
@@ -167,7 +190,19 @@ static void destroy_channels(struct list *channels) {
         channel_destroy(LIST_ENTRY(node, lago_channel_t, in_connection));
 }
 
-/* Without a word: nothing of it may call back any more but free_data and release_body. */
+/* The last word, but what the caller's stream belongs to is needed until free_stream, when it is closed: destroy has it then. */
+static void let_go_of_data(lago_connection_t *conn) {
+    lago_connection_options_t rest = { 0 };
+    if (conn->options.free_stream && !conn->finished) {
+        rest.free_data = conn->options.free_data;
+        rest.data = conn->options.data;
+    } else if (conn->options.free_data) {
+        conn->options.free_data(conn->options.data);
+    }
+    conn->options = rest;
+}
+
+/* Without a word: nothing of it may call back any more but free_data, free_stream and release_body. */
 static void tear_down(lago_connection_t *conn) {
     conn->settling = NULL;
     later_clear(conn);
@@ -179,8 +214,7 @@ static void tear_down(lago_connection_t *conn) {
     session_deinit(&conn->session);
     while (release_step(conn)) {
     }
-    if (conn->options.free_data) conn->options.free_data(conn->options.data);
-    conn->options = (lago_connection_options_t){ 0 };
+    let_go_of_data(conn);
     if (conn->stage < STAGE_FINISHING) {
         if (conn->stage < STAGE_ENDING) connection_hang_up(conn, false);
         connection_set_stage(conn, STAGE_FINISHING);
@@ -190,11 +224,14 @@ static void tear_down(lago_connection_t *conn) {
 
 static void destroy(lago_connection_t *conn) {
     lago_allocator_t alloc = *conn->alloc;
+    if (conn->options.free_data) conn->options.free_data(conn->options.data);
     mem_free(&alloc, conn->closing.reply_text);
     mem_free(&alloc, conn->server_properties);
     timers_clear(&conn->timers);
     metrics_clear(conn);
-    parameters_free(conn->parameters);
+    attempts_clear(conn);
+    proxy_stop(&conn->dial.proxy);
+    targets_free(&alloc, &conn->targets);
     mem_free(&alloc, conn);
 }
 
@@ -224,7 +261,7 @@ void lago_connection_free(lago_connection_t *conn) {
 
 void link_enter(lago_connection_t *conn) {
     conn->depth++;
-    clock_read(conn);
+    connection_touch(conn);
     watch_begin(conn, "a post");
 }
 
@@ -245,74 +282,7 @@ void link_finished(lago_connection_t *conn) {
     connection_reap(conn);
 }
 
-/* ---------------------------------------------------------------- the link's bytes */
-
-void link_input(lago_connection_t *conn, uint8_t *data, size_t size) {
-    clock_read(conn);
-    if (capture_is_on(conn->env.capture)) capture_read(conn, data, size);
-    session_input(&conn->session, data, size, conn->session.now);
-    conn->turn_wanted = true;
-}
-
-bool link_has_input(const lago_connection_t *conn) { return !conn->torn_down && session_has_input(&conn->session); }
-
-size_t link_output(const lago_connection_t *conn, struct slice *slices, size_t max) {
-    return chunks_peek(&conn->session.out, slices, max);
-}
-
-void link_written(lago_connection_t *conn, size_t size) {
-    conn->counters.bytes_sent += size;
-    conn->counters.writes++;
-    PROBE2(written, conn, size);
-    clock_read(conn);
-    if (capture_is_on(conn->env.capture)) capture_written(conn, size);
-    session_written(&conn->session, size, conn->session.now);
-    if (conn->drain_owed || conn->stage == STAGE_CLOSING || conn->session.state == SESSION_ENDED || !list_empty(&conn->releases))
-        connection_wake(conn, true);
-}
-
-void link_lost(lago_connection_t *conn, int status) {
-    clock_read(conn);
-    capture_lost(conn);
-    session_lost(&conn->session, conn->write_error ? conn->write_error : status, conn->session.now);
-    connection_wake(conn, true);
-}
-
-static void write_error_judged(lago_connection_t *conn, struct deadline *self) {
-    (void)self;
-    session_lost(&conn->session, conn->write_error, conn->session.now);
-}
-
-void link_write_failed(lago_connection_t *conn, int status) {
-    connection_touch(conn);
-    conn->write_error = status;
-    if (deadline_set(conn, &conn->write_error_timer, WRITE_ERROR_GRACE_MS, write_error_judged) < 0) link_lost(conn, status);
-    connection_wake(conn, false);
-}
-
-/* ---------------------------------------------------------------- what the transport should do */
-
-/* Somebody still waits for something, or the application wants the loop kept. */
-static bool keeps_alive(const lago_connection_t *conn) {
-    if (conn->stage == STAGE_ENDED) return false;
-    if (conn->stage != STAGE_OPEN || conn->turn_wanted || session_output_size(&conn->session) > 0) return true;
-    if (!list_empty(&conn->operations) || !list_empty(&conn->later) || conn->owed_publishes > 0 || conn->owed_channels > 0 ||
-        conn->owed_calls > 0 || conn->drain_owed)
-        return true;
-    return conn->referenced && !conn->abandoned;
-}
-
-struct link_wants link_wants(lago_connection_t *conn) {
-    struct link_wants wants = { .deadline = DEADLINE_NEVER };
-    if (conn->torn_down || conn->stage >= STAGE_FINISHING) return wants;
-    wants.deadline = deadline_min(timers_next(&conn->timers), conn->link_up ? session_deadline(&conn->session) : DEADLINE_NEVER);
-    conn->watch.wanted_ms = wants.deadline;
-    wants.turn = conn->turn_wanted;
-    wants.read = conn->link_up && conn->session.state != SESSION_ENDED;
-    wants.write = wants.read && !conn->write_error && conn->session.out.size > 0;
-    wants.alive = keeps_alive(conn);
-    return wants;
-}
+/* ---------------------------------------------------------------- references */
 
 void lago_connection_unref(lago_connection_t *conn) {
     if (!conn) return;
@@ -353,6 +323,11 @@ void *lago_connection_data(const lago_connection_t *conn) { return conn ? conn->
 
 const lago_reason_t *lago_connection_reason(const lago_connection_t *conn) {
     return conn && conn->stage >= STAGE_ENDING ? &conn->reason : NULL;
+}
+
+lago_tls_info_t lago_connection_tls(const lago_connection_t *conn) {
+    static const lago_tls_info_t none = { .version = "", .cipher = "" };
+    return conn && conn->transport.self && conn->link_up ? conn->transport.ops->tls(conn->transport.self) : none;
 }
 
 const char *lago_connection_endpoint(const lago_connection_t *conn) { return conn ? conn->endpoint : ""; }

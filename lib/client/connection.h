@@ -1,14 +1,17 @@
 /*
  * A connection, seen from inside the client: who is who, and which rooms do what.
  *
- *   connection.c  the handle: make, free, ask            dial.c      addresses, attempts, rounds: until it is open
+ *   connection.c  the handle: make, free, ask            dial.c      targets, addresses, rounds: until it is open
+ *   targets.c     where to dial                          proxy.c     asking SOCKS5 and HTTP proxies for the way
+ *   attempts.c    what failed on the way, its phases     link.c      the bytes of the link, up and down
  *   turn.c        the one place where user code runs     login.c     start-ok, tune-ok: mechanism, properties, negotiation
  *   dispatch.c    the broker's words, to whom they go    ending.c    who is told what when a link or channel is gone
  *   closing.c     goodbye in order                       operation.c requests that owe a completion
  *   channel.c     the channel handle                     methods.c   exchange, queue, confirm, tx
  *   consume.c publish.c confirms.c message.c             the class basic
  *   feature.c feature_*.c                                RabbitMQ's settings and headers by their names
- *   mechanism.c   PLAIN and AMQPLAIN                     log.c       lines for the log
+ *   credentials.c mechanism.c  who logs in, and by what  log.c       lines for the log
+ *   refresh.c     tokens that expire
  *   later.c       timers of the user                     rpc.c       calls: requests and their replies
  *   metrics.c     counters, histograms                   dump.c      a page of its state
  *   watch.c       who held the loop                      capture.c pcapng.c   what was said, into a file
@@ -20,11 +23,15 @@
 #ifndef LAGO_CLIENT_CONNECTION_H
 #define LAGO_CLIENT_CONNECTION_H
 
+#include "attempts.h"
 #include "capture.h"
+#include "credentials.h"
 #include "list.h"
 #include "metrics.h"
 #include "parameters.h"
+#include "proxy.h"
 #include "session.h"
+#include "targets.h"
 #include "timers.h"
 #include "transport.h"
 #include "watch.h"
@@ -50,24 +57,41 @@ struct deadline {
 #define DEADLINE_OWNER(self, type, member) LIST_ENTRY(self, type, member)
 
 /* What a dialing connection waits for. */
-enum dial_step { DIAL_IDLE, DIAL_RESOLVING, DIAL_CONNECTING, DIAL_TALKING, DIAL_PAUSING };
+enum dial_step {
+    DIAL_IDLE,
+    DIAL_RESOLVING,
+    DIAL_CONNECTING, /* to one address, or several side by side */
+    DIAL_PROXYING,   /* asking the proxy */
+    DIAL_SECURING,   /* TLS's handshake */
+    DIAL_TALKING,    /* AMQP: the session knows how far */
+    DIAL_PAUSING
+};
 
 struct dial {
     enum dial_step step;
-    uint32_t round; /* 1 .. connection_attempts */
-    size_t address, address_count;
-    struct deadline attempt; /* stack_timeout, or the retry delay while pausing */
+    uint32_t round;           /* 1 .. connection_attempts */
+    size_t target;            /* of conn->targets */
+    size_t address;           /* of the link, or the last one that was tried */
+    size_t address_count;     /* at most LINK_ADDRESSES_MAX */
+    uint64_t failed, pending; /* addresses, a bit each */
+    struct proxy proxy;
+    struct deadline attempt; /* resolve_timeout, stack_timeout, or the retry delay while pausing */
     struct deadline socket;  /* socket_timeout */
+    struct deadline stagger; /* the next address is tried beside the last */
     struct deadline overall; /* connect_deadline */
     uint64_t since_us;       /* when the phase under way began */
 };
 
-/* A login by a mechanism of the caller's. */
+/* The login of the attempt under way, or of the link. */
 struct login {
-    const lago_mechanism_t *own; /* NULL: one of lago's own was chosen */
-    unsigned round;
-    uint64_t tickets; /* how many were given out */
-    uint64_t awaited; /* the ticket that is to be answered, 0 for none */
+    struct chosen_mechanism mechanism; /* none before connection.start */
+    unsigned round;                    /* of the caller's mechanism */
+    uint64_t tickets;                  /* how many were given out */
+    uint64_t awaited;                  /* the ticket that is to be answered, 0 for none */
+    bool refreshing;                   /* it asks for a new token, on an open connection */
+    bool warned;                       /* that the password goes in clear text */
+    uint64_t expires_at;               /* what was provided is good until then; 0: for ever */
+    struct deadline refresh;           /* when to ask for its successor; while that is asked for, when it expires */
 };
 
 /* How far a goodbye is. */
@@ -86,13 +110,14 @@ struct lago_connection {
     struct environment env; /* a copy: the handle may outlive the context */
     const lago_allocator_t *alloc;
     struct transport transport;
-    struct parameters *parameters; /* our copy; p points to what is inside */
-    const lago_parameters_t *p;
+    struct targets targets;            /* where to dial; owns the parameters */
+    const lago_parameters_t *p;        /* of the target under way */
     lago_connection_options_t options; /* callbacks and data only */
     enum connection_stage stage;
     uint64_t clock_us; /* as session.now, which is this in milliseconds: set at the doors */
     struct session session;
     struct dial dial;
+    struct attempts attempts;
     struct login login;
     struct closing closing;
     enum ending_step ending;
@@ -152,6 +177,9 @@ void connection_touch(lago_connection_t *conn);
 /* What clock_us would be by now: for who only asks how old things are. It stands still once the connection has ended. */
 uint64_t connection_clock_us(const lago_connection_t *conn);
 
+/* These parameters hold from here on. */
+void connection_use(lago_connection_t *conn, const lago_parameters_t *p);
+
 /* Drop the link, `reset`: by RST. */
 void connection_hang_up(lago_connection_t *conn, bool reset);
 
@@ -185,11 +213,40 @@ void dial_describe(const lago_connection_t *conn, lago_reason_t *reason);
 
 void dial_stop(lago_connection_t *conn);
 
+/* Bytes that came before AMQP began; and the end of a link in those steps. */
+void dial_input(lago_connection_t *conn, const uint8_t *data, size_t size);
+void dial_lost(lago_connection_t *conn, int status);
+
+/* ---------------------------------------------------------------- link.c */
+
+/* Ask how much the peer has taken, for the session to judge. */
+void link_look(lago_connection_t *conn);
+
 /* ---------------------------------------------------------------- login.c */
 
 void login_start(lago_connection_t *conn, const struct connection_start *args);
 void login_secure(lago_connection_t *conn, const struct connection_secure *args);
 void login_tune(lago_connection_t *conn, const struct connection_tune *args);
+
+/* The attempt or the link is over: what was asked is no longer awaited. */
+void login_stop(lago_connection_t *conn);
+
+/* Which answer the application owes, in words; NULL if it owes none. */
+const char *login_silence(const lago_connection_t *conn);
+
+/* Add to the reason of a refused login whose it was, and what to do about it. */
+void login_describe(const lago_connection_t *conn, lago_reason_t *reason);
+
+/* ---------------------------------------------------------------- refresh.c */
+
+/* What was provided is good for so long; 0: for ever. 0 or LAGO_ENOMEM, which cannot come when a timer was reserved. */
+int refresh_schedule(lago_connection_t *conn, uint32_t expires_in_s);
+
+/* The application's answer to a refresh: a new secret (lago_login_provide's errors, then nothing has changed), or none. */
+int refresh_provided(lago_connection_t *conn, const lago_login_t *login);
+void refresh_refused(lago_connection_t *conn, const char *why);
+
+void refresh_stop(lago_connection_t *conn);
 
 /* ---------------------------------------------------------------- closing.c */
 

@@ -140,7 +140,10 @@ void dispatch_event(lago_connection_t *conn, const struct session_event *event) 
     switch (event->type) {
     case SESSION_EVENT_START: login_start(conn, &event->args->connection_start); return;
     case SESSION_EVENT_SECURE: login_secure(conn, &event->args->connection_secure); return;
-    case SESSION_EVENT_TUNE: login_tune(conn, &event->args->connection_tune); return;
+    case SESSION_EVENT_TUNE:
+        login_tune(conn, &event->args->connection_tune);
+        if (conn->session.state == SESSION_WAIT_OPEN) phase_begun(conn, LAGO_PHASE_OPEN);
+        return;
     case SESSION_EVENT_OPEN: opened(conn); return;
     case SESSION_EVENT_BLOCKED: blocked(conn, event); return;
     case SESSION_EVENT_UNBLOCKED: unblocked(conn); return;

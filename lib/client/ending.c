@@ -99,6 +99,7 @@ void ending_start(lago_connection_t *conn, const lago_reason_t *reason) {
     PROBE2(connection__end, conn, conn->reason.code);
     dial_describe(conn, &conn->reason);
     dial_stop(conn);
+    login_stop(conn);
     deadline_cancel(conn, &conn->closing.deadline);
     deadline_cancel(conn, &conn->blocked_deadline);
     deadline_cancel(conn, &conn->write_error_timer);

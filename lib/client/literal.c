@@ -16,6 +16,7 @@
 
 struct literal_block {
     _Alignas(max_align_t) struct literal_block *next; /* what follows may be anything */
+    size_t size;
 };
 
 struct parser {
@@ -57,6 +58,7 @@ static void *block_new(struct literal *literal, size_t count, size_t size) {
     struct literal_block *block = mem_alloc(literal->alloc, sizeof *block + count * size);
     if (!block) return NULL;
     block->next = literal->blocks;
+    block->size = count * size;
     literal->blocks = block;
     return block + 1;
 }
@@ -374,6 +376,7 @@ int literal_parse(struct literal *literal, const lago_allocator_t *alloc, const 
         literal->table = value.as.table;
     else if (value.type != LAGO_TYPE_VOID)
         return fail(&p, "not a dictionary");
+    literal->none = value.type == LAGO_TYPE_VOID;
     return 0;
 }
 
@@ -381,6 +384,7 @@ void literal_free(struct literal *literal) {
     while (literal->blocks) {
         struct literal_block *block = literal->blocks;
         literal->blocks = block->next;
+        mem_wipe(block + 1, block->size);
         mem_free(literal->alloc, block);
     }
     literal->table = (lago_table_t){ 0 };

@@ -1,6 +1,6 @@
 /*
- * Dictionaries as Python or JSON writes them, {'TCP_KEEPIDLE': 60}, as tables: what pika's URL keys client_properties and
- * tcp_options hold. Strict: no expressions, no prefixes, no repeated names.
+ * Dictionaries as Python or JSON writes them, {'TCP_KEEPIDLE': 60}, as tables: what pika's URL keys client_properties,
+ * ssl_options and tcp_options hold. Strict: no expressions, no prefixes, no repeated names.
  */
 #ifndef LAGO_CLIENT_LITERAL_H
 #define LAGO_CLIENT_LITERAL_H
@@ -21,6 +21,7 @@ struct literal_block;
 
 struct literal {
     lago_table_t table;  /* fields; None and null are an empty table */
+    bool none;           /* and it was None or null */
     const char *problem; /* on error: what is wrong, in words without the text */
     size_t at;           /* on error: where */
     const lago_allocator_t *alloc;
@@ -35,6 +36,7 @@ struct literal {
  */
 int literal_parse(struct literal *literal, const lago_allocator_t *alloc, const char *text, size_t size);
 
+/* Wiped first: it may have held a password. */
 void literal_free(struct literal *literal);
 
 #endif

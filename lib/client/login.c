@@ -1,11 +1,13 @@
 /*
  * The handshake's answers: which mechanism, who we say we are, and what is negotiated (1.4.2.1 to 1.4.2.6, and RabbitMQ's
- * capabilities). Secrets live in one buffer, wiped when it has been encoded; the output queue wipes its own copy.
+ * capabilities). Secrets live in one buffer, wiped when it has been encoded; the output queue wipes its own copy. What the
+ * application provides is encoded from where it lies. Tokens that expire later are refresh.c's.
  */
 #include "alloc.h"
 #include "connection.h"
+#include "credentials.h"
 #include "frame.h"
-#include "mechanism.h"
+#include "operation.h"
 #include "reason.h"
 #include "table.h"
 #include "text.h"
@@ -65,19 +67,14 @@ static bool keep_server_properties(lago_connection_t *conn, const lago_table_t *
     return true;
 }
 
-/* "PLAIN, AMQPLAIN": what this login may use. */
-static void list_allowed(struct text *t, const lago_credentials_t *who) {
-    for (size_t i = 0; i < who->own_mechanism_count; i++) text_addf(t, "%s%.64s", i ? ", " : "", who->own_mechanisms[i].name);
-    const char *separator = who->own_mechanism_count ? ", " : "";
-    if (who->mechanisms & LAGO_MECHANISM_PLAIN) {
-        text_addf(t, "%sPLAIN", separator);
-        separator = ", ";
-    }
-    if (who->mechanisms & LAGO_MECHANISM_AMQPLAIN) text_addf(t, "%sAMQPLAIN", separator);
+/* As far as is known: what `configure` has done nobody sees. */
+static bool has_certificate(const lago_connection_t *conn) {
+    const lago_tls_options_t *tls = conn->p->tls;
+    return tls && (tls->certificate_file || tls->certificate_pem.data || tls->configure);
 }
 
-static void no_mechanism(lago_connection_t *conn, lago_bytes_t offered) {
-    char words[96], detail[140], hint[140];
+static void no_mechanism(lago_connection_t *conn, lago_string_t offered) {
+    char words[96], detail[140], hint[160];
     struct text t;
     text_init(&t, words, sizeof(words));
     text_add_escaped(&t, offered.data, offered.size, 64);
@@ -85,7 +82,10 @@ static void no_mechanism(lago_connection_t *conn, lago_bytes_t offered) {
     text_addf(&t, "no login mechanism in common; the broker offers \"%s\"", words);
     text_init(&t, hint, sizeof(hint));
     text_add(&t, "this login may use ");
-    list_allowed(&t, &conn->p->credentials);
+    credentials_list(&t, &conn->p->credentials);
+    if (strstr(hint, "EXTERNAL"))
+        text_add(&t, has_certificate(conn) ? "; has the broker rabbitmq_auth_mechanism_ssl?"
+                                           : "; EXTERNAL needs TLS with a client certificate");
     refuse(conn, LAGO_EMECHANISM, detail, hint);
 }
 
@@ -102,13 +102,38 @@ static int answer_start(lago_connection_t *conn, const char *mechanism, lago_byt
     return rc;
 }
 
-/* One of lago's own mechanisms: its response is made here and wiped at once. */
-static void answer_at_once(lago_connection_t *conn, const struct mechanism *mechanism) {
+/* Nobody on the way can read along; of a stream that the caller brought without an address he knows better. */
+static bool is_local(const char *endpoint) {
+    static const char *const beginnings[] = { "/", "a Unix domain socket", "127.", "[::1]", "[::ffff:127." };
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
+        if (strncmp(endpoint, beginnings[i], strlen(beginnings[i])) == 0) return true;
+    return *endpoint == '\0';
+}
+
+static void warn_of_clear_text(lago_connection_t *conn) {
+    bool proxied = conn->p->proxy.type != LAGO_PROXY_NONE && !conn->options.stream && !conn->options.socket_fd;
+    if (conn->p->tls || conn->login.warned || (!proxied && is_local(conn->endpoint))) return;
+    conn->login.warned = true;
+    log_line(&conn->env, LAGO_LOG_WARNING, "password sent in clear text %s %s (use TLS: amqps://)",
+             proxied ? "through the proxy" : "to", conn->endpoint);
+}
+
+/* By one of lago's own mechanisms: its response is made here and wiped at once. */
+static int answer_by_ours(lago_connection_t *conn, const char *username, const char *password) {
+    const struct mechanism *ours = conn->login.mechanism.ours;
     size_t size = 0;
-    uint8_t *response = mechanism->response(conn->alloc, &conn->p->credentials, &size);
-    int rc = response ? answer_start(conn, mechanism->name, (lago_bytes_t){ response, size }) : LAGO_ENOMEM;
-    if (response) mem_wipe(response, size);
+    if (!ours->response) return answer_start(conn, ours->name, (lago_bytes_t){ "", 0 });
+    uint8_t *response = ours->response(conn->alloc, username, password, &size);
+    if (!response) return LAGO_ENOMEM;
+    int rc = answer_start(conn, ours->name, (lago_bytes_t){ response, size });
+    mem_wipe(response, size);
     mem_free(conn->alloc, response);
+    if (rc == 0) warn_of_clear_text(conn);
+    return rc;
+}
+
+static void answer_at_once(lago_connection_t *conn) {
+    int rc = answer_by_ours(conn, conn->p->credentials.username, conn->p->credentials.password);
     if (rc == LAGO_ETOOBIG)
         refuse(conn, LAGO_EPARAMETER, "password and client_properties do not fit into a frame of 4096 bytes", NULL);
     else if (rc < 0)
@@ -118,27 +143,32 @@ static void answer_at_once(lago_connection_t *conn, const struct mechanism *mech
 /* Ask the caller's mechanism. Nothing may be touched afterwards: it may have done anything. */
 static void ask(lago_connection_t *conn, lago_bytes_t asked) {
     struct login *login = &conn->login;
+    const lago_mechanism_t *own = login->mechanism.own;
     lago_challenge_t challenge = { .ticket = ++login->tickets, .round = login->round, .asked = asked };
     login->awaited = challenge.ticket;
-    login->own->on_challenge(conn, &challenge, login->own->data);
+    own->on_challenge(conn, &challenge, own->data);
 }
 
-/* The caller's mechanisms in his order, then lago's own. */
-static void choose(lago_connection_t *conn, lago_bytes_t offered) {
+/* Ask for credentials, the same. */
+static void ask_for_login(lago_connection_t *conn) {
     const lago_credentials_t *who = &conn->p->credentials;
-    conn->login.own = NULL;
-    conn->login.round = 0;
-    for (size_t i = 0; i < who->own_mechanism_count; i++) {
-        if (!mechanism_is_offered(offered, who->own_mechanisms[i].name)) continue;
-        conn->login.own = &who->own_mechanisms[i];
-        ask(conn, (lago_bytes_t){ "", 0 });
-        return;
-    }
-    const struct mechanism *mechanism = mechanism_choose(offered, who->mechanisms);
-    if (mechanism)
-        answer_at_once(conn, mechanism);
-    else
+    lago_login_request_t request = { .ticket = ++conn->login.tickets, .mechanism = conn->login.mechanism.ours->name };
+    conn->login.awaited = request.ticket;
+    who->on_login(conn, &request, who->login_data);
+}
+
+static void choose(lago_connection_t *conn, lago_string_t offered) {
+    struct login *login = &conn->login;
+    login_stop(conn);
+    login->round = 0;
+    if (!credentials_choose(&conn->p->credentials, offered, &login->mechanism))
         no_mechanism(conn, offered);
+    else if (login->mechanism.own)
+        ask(conn, (lago_bytes_t){ "", 0 });
+    else if (login->mechanism.ours->response && conn->p->credentials.on_login)
+        ask_for_login(conn);
+    else
+        answer_at_once(conn);
 }
 
 void login_start(lago_connection_t *conn, const struct connection_start *args) {
@@ -151,7 +181,7 @@ void login_start(lago_connection_t *conn, const struct connection_start *args) {
     } else if (!keep_server_properties(conn, &args->server_properties)) {
         refuse(conn, LAGO_ENOMEM, NULL, NULL);
     } else {
-        choose(conn, args->mechanisms);
+        choose(conn, (lago_string_t){ args->mechanisms.data, args->mechanisms.size });
     }
 }
 
@@ -159,7 +189,7 @@ void login_start(lago_connection_t *conn, const struct connection_start *args) {
 
 void login_secure(lago_connection_t *conn, const struct connection_secure *args) {
     struct login *login = &conn->login;
-    if (!login->own)
+    if (!login->mechanism.own)
         refuse(conn, LAGO_EMECHANISM, "the broker asks for a second login round, which this mechanism does not have", NULL);
     else if (++login->round > LAGO_LOGIN_ROUNDS_MAX)
         refuse(conn, LAGO_EMECHANISM, "the broker asks for more than 8 login rounds", NULL);
@@ -167,32 +197,109 @@ void login_secure(lago_connection_t *conn, const struct connection_secure *args)
         ask(conn, args->challenge);
 }
 
-/* Whether the broker still waits for this answer. */
-static bool is_awaited(const lago_connection_t *conn, uint64_t ticket) {
+/* ---------------------------------------------------------------- the application's answers */
+
+/* What an answer with this ticket would be. */
+enum answer { ANSWER_LATE, ANSWER_CHALLENGE, ANSWER_LOGIN, ANSWER_REFRESH };
+
+static enum answer answer_of(const lago_connection_t *conn, uint64_t ticket) {
+    const struct login *login = &conn->login;
     bool asking = conn->session.state == SESSION_STARTING || conn->session.state == SESSION_SECURING;
-    return asking && conn->stage == STAGE_DIALING && ticket != 0 && conn->login.awaited == ticket;
+    if (ticket == 0 || login->awaited != ticket) return ANSWER_LATE;
+    bool open = conn->stage == STAGE_OPEN && conn->session.state == SESSION_OPEN;
+    if (login->refreshing) return open ? ANSWER_REFRESH : ANSWER_LATE;
+    if (!asking || conn->stage != STAGE_DIALING) return ANSWER_LATE;
+    return login->mechanism.own ? ANSWER_CHALLENGE : ANSWER_LOGIN;
 }
 
-int lago_login_respond(lago_connection_t *conn, uint64_t ticket, lago_bytes_t response) {
-    if (!conn || (response.size && !response.data)) return LAGO_EINVAL;
-    if (!is_awaited(conn, ticket)) return LAGO_ESTALE;
-    connection_touch(conn);
-    int rc = conn->login.round == 0 ? answer_start(conn, conn->login.own->name, response)
-                                    : session_secure_ok(&conn->session, response);
-    if (rc < 0) return rc;
+/* It was taken: nobody waits any more. */
+static int taken(lago_connection_t *conn) {
     conn->login.awaited = 0;
+    conn->login.refreshing = false;
     connection_wake(conn, false);
     return 0;
 }
 
+int lago_login_respond(lago_connection_t *conn, uint64_t ticket, lago_bytes_t response) {
+    if (!conn || (response.size && !response.data)) return LAGO_EINVAL;
+    if (answer_of(conn, ticket) != ANSWER_CHALLENGE) return LAGO_ESTALE;
+    connection_touch(conn);
+    int rc = conn->login.round == 0 ? answer_start(conn, conn->login.mechanism.own->name, response)
+                                    : session_secure_ok(&conn->session, response);
+    return rc < 0 ? rc : taken(conn);
+}
+
+static int provide_first(lago_connection_t *conn, const lago_login_t *login) {
+    const char *username = login->username ? login->username : conn->p->credentials.username;
+    if (parameters_name_problem(username)) return LAGO_ETOOLONG;
+    if (login->expires_in_s && timers_reserve(&conn->timers) < 0) return LAGO_ENOMEM;
+    int rc = answer_by_ours(conn, username, login->password);
+    return rc < 0 ? rc : refresh_schedule(conn, login->expires_in_s);
+}
+
+int lago_login_provide(lago_connection_t *conn, uint64_t ticket, const lago_login_t *login) {
+    if (!conn || !login || !login->password || !RESERVED_IS_ZERO(login)) return LAGO_EINVAL;
+    enum answer answer = answer_of(conn, ticket);
+    if (answer != ANSWER_LOGIN && answer != ANSWER_REFRESH) return LAGO_ESTALE;
+    connection_touch(conn);
+    int rc = answer == ANSWER_LOGIN ? provide_first(conn, login) : refresh_provided(conn, login);
+    return rc < 0 ? rc : taken(conn);
+}
+
 int lago_login_refuse(lago_connection_t *conn, uint64_t ticket, const char *why) {
     if (!conn) return LAGO_EINVAL;
-    if (!is_awaited(conn, ticket)) return LAGO_ESTALE;
+    enum answer answer = answer_of(conn, ticket);
+    if (answer == ANSWER_LATE) return LAGO_ESTALE;
     connection_touch(conn);
-    conn->login.awaited = 0;
+    (void)taken(conn);
+    if (answer == ANSWER_REFRESH) {
+        refresh_refused(conn, why);
+        return 0;
+    }
     refuse(conn, LAGO_EAUTH, why ? why : "the application gave the login up", NULL);
     connection_wake(conn, true);
     return 0;
+}
+
+/* ---------------------------------------------------------------- ends */
+
+void login_stop(lago_connection_t *conn) {
+    conn->login.awaited = 0;
+    refresh_stop(conn);
+}
+
+const char *login_silence(const lago_connection_t *conn) {
+    if (!conn->login.awaited) return NULL;
+    return conn->login.mechanism.own ? "the application has not answered on_challenge"
+                                     : "the application has not answered on_login";
+}
+
+void login_describe(const lago_connection_t *conn, lago_reason_t *reason) {
+    const struct chosen_mechanism *mechanism = &conn->login.mechanism;
+    const lago_credentials_t *who = &conn->p->credentials;
+    char user[80];
+    struct text t;
+    if (reason->code == LAGO_ELOST && login_silence(conn)) /* RabbitMQ waits 10 s for start-ok (handshake_timeout) */
+        reason_hint(reason, "%s", login_silence(conn));
+    if (reason->code != LAGO_EAUTH || reason->origin == LAGO_BY_CLIENT) return;
+    bool told = reason->detail[0] != '\0';
+    if (mechanism->own) {
+        if (!told) reason_detail(reason, "login by %.64s refused", mechanism->own->name);
+        reason_hint(reason, "check what the mechanism answers");
+    } else if (mechanism->ours && !mechanism->ours->response) {
+        if (!told) reason_detail(reason, "login by %s refused", mechanism->ours->name);
+        reason_hint(reason, has_certificate(conn)
+                                ? "check that the client certificate names a user of the broker (ssl_cert_login_from)"
+                                : "EXTERNAL takes the user from a TLS client certificate, and here is none");
+    } else if (who->on_login) {
+        if (!told) reason_detail(reason, "login refused for what on_login provided");
+        reason_hint(reason, "check user name and password, or the token");
+    } else {
+        text_init(&t, user, sizeof(user));
+        text_add_escaped(&t, who->username, strlen(who->username), 64);
+        if (!told) reason_detail(reason, "login refused for user '%.70s'", user);
+        reason_hint(reason, "check user name and password");
+    }
 }
 
 /* ---------------------------------------------------------------- tune */

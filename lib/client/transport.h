@@ -15,6 +15,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* More addresses of a host are not tried: nobody has so many, and they are marked in a word. */
+#define LINK_ADDRESSES_MAX 64
+
+/* Where to go: what `resolve` is asked. Borrowed during the call. */
+struct link_target {
+    const char *host; /* a name, an address, or a path that begins with '/' */
+    uint16_t port;
+    const char *local_address; /* to connect from; NULL: the system's choice */
+    const lago_tcp_options_t *tcp_options;
+};
+
 struct transport_ops {
     /* Nanoseconds of a monotonic clock, fresh: about 20 ns. */
     uint64_t (*clock)(void *transport);
@@ -22,15 +33,43 @@ struct transport_ops {
     /* Milliseconds of the same clock, up to 10 too few, where that is cheaper (about 5 ns): for who looks at it all the time. */
     uint64_t (*coarse_ms)(void *transport);
 
-    /* Look a host up; link_resolved follows. An error means that it does not. */
-    int (*resolve)(void *transport, const char *host, uint16_t port, const lago_tcp_options_t *tcp_options);
-
-    /* Connect to the n-th address found; link_connected follows. An error means that it does not. */
-    int (*connect)(void *transport, size_t address);
+    /* A random number, good enough for pauses and orders. */
+    uint64_t (*random)(void *transport);
 
     /*
-     * Drop the lookup or the link, at once; `reset`: by RST, so that nothing lingers in the kernel. No up-call for it follows.
-     * The next connect or resolve may come at once.
+     * Take over the TLS options of the parameters of this number: read its files, check its keys. Called from connection_new only;
+     * the options live as long as the connection, and files that have changed may be read again later. 0; LAGO_EPARAMETER,
+     * LAGO_ENOTLS, LAGO_ETLS (OpenSSL itself does not work) with a reason; LAGO_ENOMEM.
+     */
+    int (*trust)(void *transport, size_t parameters, const lago_tls_options_t *options, lago_reason_t *reason);
+
+    /* Look a host up; link_resolved follows. An error means that it does not. */
+    int (*resolve)(void *transport, const struct link_target *target);
+
+    /*
+     * Connect to the n-th address found, beside those that are under way (at most LINK_ADDRESSES_MAX); link_connected follows. The
+     * first one that succeeds is the link, and the others are dropped without a word. An error means that nothing follows.
+     */
+    int (*connect)(void *transport, size_t address);
+
+    /* The stream that the caller gave is the link; link_connected follows, for address 0. An error means that it does not. */
+    int (*adopt)(void *transport);
+
+    /* The n-th address in words, "127.0.0.1:5672" or "/run/x.sock"; borrowed until the next call. */
+    const char *(*endpoint)(void *transport, size_t address);
+
+    /*
+     * From here on the link's bytes are TLS, by the options of the parameters of this number; `host` is the name expected, unless
+     * the options have one. link_secured follows. An error means that it does not.
+     */
+    int (*secure)(void *transport, size_t parameters, const char *host);
+
+    /* TLS of the link in words. */
+    lago_tls_info_t (*tls)(const void *transport);
+
+    /*
+     * Drop the lookup, the attempts and the link, at once; `reset`: by RST, so that nothing lingers in the kernel; else TLS says its
+     * close_notify, if the kernel takes it. No up-call for them follows. The next connect or resolve may come at once.
      */
     void (*hang_up)(void *transport, bool reset);
 
@@ -42,6 +81,12 @@ struct transport_ops {
      * silent peer is condemned, because the loop may have been late, not the peer. False without a link.
      */
     bool (*unread)(void *transport);
+
+    /*
+     * How much the peer has taken of what was written to this link: a number that grows. `waiting`: whether there is more that it
+     * has not taken, in the kernel or in TLS. Asked when nothing seems to go out any more.
+     */
+    uint64_t (*taken)(void *transport, bool *waiting);
 
     /* Run what other threads posted with LAGO_ECANCELED, and take no more. */
     void (*cancel_posts)(void *transport);
@@ -63,8 +108,11 @@ struct link_wants link_wants(lago_connection_t *conn);
 /* The lookup is done: 0 and how many addresses, or libuv's error. */
 void link_resolved(lago_connection_t *conn, int status, size_t address_count);
 
-/* Connected (0), or libuv's error. `endpoint` is the address in words, borrowed. */
-void link_connected(lago_connection_t *conn, int status, const char *endpoint);
+/* An address: connected (0), or libuv's error. */
+void link_connected(lago_connection_t *conn, size_t address, int status);
+
+/* TLS is up (NULL), or why not; the link is still to be hung up then. */
+void link_secured(lago_connection_t *conn, const lago_reason_t *failure);
 
 /*
  * Bytes came, all of them handed over at once. They stay borrowed, and are written to (NULs behind strings), until
@@ -73,8 +121,11 @@ void link_connected(lago_connection_t *conn, int status, const char *endpoint);
 void link_input(lago_connection_t *conn, uint8_t *data, size_t size);
 bool link_has_input(const lago_connection_t *conn);
 
-/* The peer ended the link (UV_EOF) or it broke; no more input will come. */
+/* The peer ended the link (UV_EOF; LAGO_ETRUNCATED: without close_notify) or it broke; no more input will come. */
 void link_lost(lago_connection_t *conn, int status);
+
+/* TLS failed behind its handshake: a forged or broken record, an alert. No more input will come. */
+void link_failed(lago_connection_t *conn, const lago_reason_t *reason);
 
 /*
  * Writing failed. What has been received may still hold the better reason (the broker's connection.close), so the

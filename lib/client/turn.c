@@ -46,6 +46,7 @@ static bool event_step(lago_connection_t *conn) {
 
 /* One thing, the most urgent first: what was settled and what has ended is told before new events are looked at. */
 static bool step(lago_connection_t *conn) {
+    if (phase_step(conn)) return true;
     if (settle_step(conn) || release_step(conn) || ending_channel_step(conn) || drain_step(conn)) return true;
     if (!list_empty(&conn->lost_rpcs) && rpc_lost_step(conn)) return true;
     if (conn->stage == STAGE_ENDING) return ending_step(conn);
@@ -83,6 +84,7 @@ static void tick(lago_connection_t *conn) {
     if (!conn->link_up || conn->stage > STAGE_CLOSING || now < session_deadline(&conn->session)) return;
     metrics_record(conn, LAGO_METRIC_LOOP_LAG, session_deadline(&conn->session) * 1000u);
     bool unread = session_is_overdue(&conn->session, now) && conn->transport.ops->unread(conn->transport.self);
+    if (session_wants_look(&conn->session, now)) link_look(conn);
     session_tick(&conn->session, now, unread);
 }
 

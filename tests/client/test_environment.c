@@ -108,16 +108,79 @@ static void counts_empty_as_unset(void **state) {
 static void names_the_variable_that_is_wrong(void **state) {
     (void)state;
     assert_refused(VARIABLES("AMQP_URL", "amqp://h:x"), LAGO_EPARAMETER, "AMQP_URL: port: not a whole number");
-    assert_refused(VARIABLES("AMQP_URL", "amqps://h"), LAGO_ENOTLS,
-                   "AMQP_URL: scheme: amqps needs TLS, which this build does not have");
+    assert_refused(VARIABLES("AMQP_URL", "amqp://h,a b"), LAGO_EPARAMETER, "AMQP_URL: URL: contains a space");
     assert_refused(VARIABLES("RABBITMQ_HOST", "a b"), LAGO_EPARAMETER, "RABBITMQ_HOST: contains a space or control character");
     assert_refused(VARIABLES("RABBITMQ_PORT", "tcp://10.0.0.1:5672"), LAGO_EPARAMETER, "RABBITMQ_PORT: not a whole number");
     assert_refused(VARIABLES("RABBITMQ_FRAME_MAX", "1"), LAGO_EPARAMETER, "RABBITMQ_FRAME_MAX: out of range");
     assert_refused(VARIABLES("RABBITMQ_SOCKET_TIMEOUT", "0"), LAGO_EPARAMETER, "RABBITMQ_SOCKET_TIMEOUT: 0");
     assert_refused(VARIABLES("RABBITMQ_CLIENT_PROPERTIES", "{"), LAGO_EPARAMETER,
                    "RABBITMQ_CLIENT_PROPERTIES: a name in quotes is expected, at byte 1");
-    assert_refused(VARIABLES("RABBITMQ_SSL_OPTIONS", "{}"), LAGO_ENOTLS,
-                   "RABBITMQ_SSL_OPTIONS: needs TLS, which this build does not have");
+    assert_refused(VARIABLES("RABBITMQ_SSL_OPTIONS", "{'x': 1}"), LAGO_EPARAMETER, "RABBITMQ_SSL_OPTIONS: x is not an option");
+    assert_refused(VARIABLES("RABBITMQ_PROXY", "h:1"), LAGO_EPARAMETER, "RABBITMQ_PROXY: neither socks5:// nor http://");
+    assert_refused(VARIABLES("RABBITMQ_WRITE_TIMEOUT", "0"), LAGO_EPARAMETER, "RABBITMQ_WRITE_TIMEOUT: 0");
+}
+
+static void takes_the_keys_for_tls(void **state) {
+    (void)state;
+    struct parameters *p =
+        loaded(VARIABLES("AMQP_URL", "amqps://h?cacertfile=a&certfile=b&verify=verify_none", "RABBITMQ_CACERTFILE", "my ca.pem",
+                         "RABBITMQ_KEYFILE", "k", "RABBITMQ_VERIFY", "verify_peer", "RABBITMQ_SERVER_NAME_INDICATION", "mq"));
+    const lago_tls_options_t *tls = p->values.tls;
+    assert_int_equal(p->values.port, 5671);
+    assert_string_equal(tls->ca_file, "my ca.pem");
+    assert_string_equal(tls->certificate_file, "b");
+    assert_string_equal(tls->key_file, "k");
+    assert_string_equal(tls->server_name, "mq");
+    assert_false(tls->insecure_skip_verification);
+    parameters_free(p);
+    /* it takes the place of all that the URL says, but for `verify` */
+    p = loaded(VARIABLES("AMQP_URL", "amqps://h?cacertfile=a&verify=verify_none", "RABBITMQ_SSL_OPTIONS", "{'certfile': 'b'}"));
+    assert_null(p->values.tls->ca_file);
+    assert_string_equal(p->values.tls->key_file, "b");
+    assert_true(p->values.tls->insecure_skip_verification);
+    parameters_free(p);
+    p = loaded(VARIABLES("RABBITMQ_HOST", "h", "RABBITMQ_SSL_OPTIONS", "{}", "RABBITMQ_VERIFY", "verify_none"));
+    assert_int_equal(p->values.port, 5671);
+    assert_true(p->values.tls->insecure_skip_verification);
+    parameters_free(p);
+    assert_refused(VARIABLES("RABBITMQ_CACERTFILE", "a"), LAGO_EPARAMETER,
+                   "RABBITMQ_CACERTFILE: is for TLS, but the URL is amqp://");
+    assert_refused(VARIABLES("RABBITMQ_CACERTFILE", "a", "RABBITMQ_SSL_OPTIONS", "{}"), LAGO_EPARAMETER,
+                   "RABBITMQ_CACERTFILE: given beside ssl_options");
+    assert_refused(VARIABLES("AMQP_URL", "amqps://h", "RABBITMQ_SSL_OPTIONS", "None"), LAGO_EPARAMETER,
+                   "RABBITMQ_SSL_OPTIONS: None, which is for amqp://, beside amqps://");
+    assert_refused(VARIABLES("AMQP_URL", "amqps://h", "RABBITMQ_KEYFILE", "k"), LAGO_EPARAMETER,
+                   "RABBITMQ_KEYFILE: given without certfile");
+}
+
+static void takes_one_host_in_place_of_several(void **state) {
+    (void)state;
+    struct parameters *p = loaded(VARIABLES("AMQP_URL", "amqp://h1:1,h2", "RABBITMQ_HOST", "x"));
+    assert_string_equal(p->values.host, "x");
+    assert_int_equal(p->values.port, 1);
+    assert_int_equal(p->values.endpoint_count, 0);
+    parameters_free(p);
+    p = loaded(VARIABLES("AMQP_URL", "amqp://h1:1,h2", "RABBITMQ_PORT", "2"));
+    assert_int_equal(p->values.port, 2);
+    assert_int_equal(p->values.endpoints[0].port, 2);
+    parameters_free(p);
+    p = loaded(VARIABLES("AMQP_URL", "amqp://h1:1", "RABBITMQ_HOST", "/run/x"));
+    assert_string_equal(p->values.host, "/run/x");
+    parameters_free(p);
+    assert_refused(VARIABLES("RABBITMQ_HOST", "a,b"), LAGO_EPARAMETER,
+                   "RABBITMQ_HOST: contains a character that no host name has");
+}
+
+static void takes_mechanisms_and_the_proxy(void **state) {
+    (void)state;
+    struct parameters *p =
+        loaded(VARIABLES("AMQP_URL", "amqp://h?auth_mechanism=plain", "RABBITMQ_AUTH_MECHANISM", "external", "RABBITMQ_PROXY",
+                         "socks5://u:p%40@h:1", "RABBITMQ_CONNECTION_TIMEOUT", "9", "RABBITMQ_NAME", "not looked at"));
+    assert_string_equal(p->values.credentials.mechanisms, "EXTERNAL");
+    assert_string_equal(p->values.proxy.password, "p@"); /* decoded once: it is a URL, but no query's value */
+    assert_int_equal(p->values.socket_timeout_ms, 9);
+    assert_null(p->values.connection_name);
+    parameters_free(p);
 }
 
 static void refuses_names_beyond_255_bytes(void **state) {
@@ -134,7 +197,8 @@ static void refuses_names_beyond_255_bytes(void **state) {
 static void reports_no_memory_at_every_allocation(void **state) {
     (void)state;
     const char **variables = VARIABLES("AMQP_URL", "amqp://u:p@h/v", "RABBITMQ_PASSWORD", "q", "RABBITMQ_LOCALE", "l",
-                                       "RABBITMQ_TCP_OPTIONS", "{'TCP_KEEPCNT': 9}");
+                                       "RABBITMQ_TCP_OPTIONS", "{'TCP_KEEPCNT': 9}", "RABBITMQ_PROXY", "http://u:p@h",
+                                       "RABBITMQ_SSL_OPTIONS", "{'certfile': 'a', 'password': 'p'}");
     int rc = LAGO_ENOMEM;
     for (unsigned n = 1; rc == LAGO_ENOMEM; n++) {
         struct fail_alloc memory;
@@ -152,10 +216,17 @@ static void reports_no_memory_at_every_allocation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_without_variables),     cmocka_unit_test(lays_variables_over_the_url),
-        cmocka_unit_test(takes_strings_as_they_are),      cmocka_unit_test(takes_every_query_key),
-        cmocka_unit_test(counts_empty_as_unset),          cmocka_unit_test(names_the_variable_that_is_wrong),
-        cmocka_unit_test(refuses_names_beyond_255_bytes), cmocka_unit_test(reports_no_memory_at_every_allocation),
+        cmocka_unit_test(defaults_without_variables),
+        cmocka_unit_test(lays_variables_over_the_url),
+        cmocka_unit_test(takes_strings_as_they_are),
+        cmocka_unit_test(takes_every_query_key),
+        cmocka_unit_test(counts_empty_as_unset),
+        cmocka_unit_test(names_the_variable_that_is_wrong),
+        cmocka_unit_test(takes_the_keys_for_tls),
+        cmocka_unit_test(takes_one_host_in_place_of_several),
+        cmocka_unit_test(takes_mechanisms_and_the_proxy),
+        cmocka_unit_test(refuses_names_beyond_255_bytes),
+        cmocka_unit_test(reports_no_memory_at_every_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

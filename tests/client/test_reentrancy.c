@@ -18,7 +18,9 @@
 #define REFUSED     (-111)  /* UV_ECONNREFUSED */
 
 enum place {
+    ON_PHASE,
     ON_CHALLENGE,
+    ON_LOGIN,
     ON_OPEN,
     ON_OPEN_ERROR,
     ON_CLOSE,
@@ -241,12 +243,24 @@ static void kept(void *data) {
 
 /* ---------------------------------------------------------------- callbacks */
 
+static void on_phase(lago_connection_t *conn, lago_phase_t phase, uint32_t attempt, void *data) {
+    (void)conn, (void)phase, (void)attempt, (void)data;
+    came(ON_PHASE);
+}
 static void on_challenge(lago_connection_t *conn, const lago_challenge_t *challenge, void *data) {
     (void)data;
     came(ON_CHALLENGE);
     assert_int_equal(challenge->asked.size, challenge->round ? 4 : 0);
     if (challenge->round) assert_memory_equal(challenge->asked.data, "who?", 4); /* borrowed until here */
     if (l->conn) (void)CALL(lago_login_respond(conn, challenge->ticket, (lago_bytes_t){ "me", 2 }));
+}
+/* The first answer expires soon: there is a second question, when the connection is open. */
+static void on_login(lago_connection_t *conn, const lago_login_request_t *request, void *data) {
+    lago_login_t login = { .password = "secret", .expires_in_s = request->refresh ? 0 : 1 };
+    uint64_t ticket = request->ticket;
+    (void)data;
+    came(ON_LOGIN);
+    if (l->conn) (void)CALL(lago_login_provide(conn, ticket, &login));
 }
 static void on_open(lago_connection_t *conn, void *data) {
     (void)conn, (void)data;
@@ -509,11 +523,10 @@ static void finish(enum finale finale) {
 
 static void live(enum finale finale) {
     static const lago_mechanism_t demo = { .name = "DEMO", .on_challenge = on_challenge };
-    static const lago_parameters_t parameters = { .high_water = 16000,
-                                                  .low_water = 4000,
-                                                  .credentials = { .own_mechanisms = &demo, .own_mechanism_count = 1 } };
+    lago_parameters_t parameters = { .high_water = 16000, .low_water = 4000, .credentials = { .on_login = on_login } };
     struct promise *data = lend(ON_FREE_CONNECTION, 0);
     lago_connection_options_t options = { .parameters = &parameters,
+                                          .on_phase = on_phase,
                                           .on_open = on_open,
                                           .on_open_error = on_open_error,
                                           .on_close = on_close,
@@ -522,6 +535,7 @@ static void live(enum finale finale) {
                                           .on_drain = on_drain,
                                           .data = data,
                                           .free_data = kept };
+    if (l->broker.challenges) parameters.credentials = (lago_credentials_t){ .own_mechanisms = &demo, .own_mechanism_count = 1 };
     if (finale == BY_REFUSAL) l->v.connect_status[0] = REFUSED;
     assert_int_equal(virtual_connect(&l->v, NULL, &options), 0);
     data->accepted = true;
@@ -534,6 +548,8 @@ static void live(enum finale finale) {
     if (l->conn) issue("c", "d");
     broker_run(&l->broker);
     stimulate();
+    if (!l->broker.challenges && l->v.conn) virtual_advance(&l->v, 1000); /* the first password expires */
+    broker_run(&l->broker);
     l->broker.silent = true;
     if (l->conn) issue("e", "f");
     finish(finale);
@@ -571,7 +587,7 @@ static void run(enum place place, int nth, enum action action, enum finale final
     virtual_init(&l->v);
     l->v.piece_seed = nth == 2 ? (uint32_t)(1 + place * ACTIONS + action) : 0; /* frames come whole, or in pieces */
     broker_init(&l->broker, &l->v);
-    l->broker.challenges = true;
+    l->broker.challenges = finale != BY_CLOSE; /* in this one on_login is asked */
     live(finale);
     if (l->conn) assert_int_equal(lago_connection_state(l->conn), LAGO_CONNECTION_CLOSED);
     l->ending = true;

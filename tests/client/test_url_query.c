@@ -1,5 +1,5 @@
-/* The twelve keys of pika: what they set, in which unit, what they refuse and how the refusal helps. */
-#include "url.h"
+/* The query's keys, but for TLS and the proxy: what they set, in which unit, what they refuse and how the refusal helps. */
+#include "url_query.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -94,8 +94,12 @@ static void refuses_values_out_of_range(void **state) {
 
 static void refuses_unknown_repeated_and_empty_keys(void **state) {
     (void)state;
-    assert_refused("foo=1", LAGO_EURL, "query: unknown key 'foo'", "heartbeat");
-    assert_refused("Heartbeat=1", LAGO_EURL, "query: unknown key 'Heartbeat'", "heartbeat");
+    assert_refused("foo=1", LAGO_EURL, "query: unknown key 'foo'", "lists the keys");
+    assert_refused("Heartbeat=1", LAGO_EURL, "query: unknown key 'Heartbeat'", "perhaps heartbeat?");
+    assert_refused("ca_certfile=1", LAGO_EURL, "query: unknown key 'ca_certfile'", "perhaps cacertfile?");
+    assert_refused("heartbaet=1", LAGO_EURL, "query: unknown key 'heartbaet'", "perhaps heartbeat?");
+    assert_refused("a_name_that_is_longer_than_any_of_the_keys=1", LAGO_EURL,
+                   "query: unknown key 'a_name_that_is_longer_than_any_of_the_keys'", "lists the keys");
     assert_refused("f%0ao=1", LAGO_EURL, "query: unknown key 'f\\no'", NULL);
     assert_refused("=1", LAGO_EURL, "query: unknown key ''", NULL);
     assert_refused("heartbeat=1&heartbeat=1", LAGO_EURL, "heartbeat: given more than once", NULL);
@@ -104,19 +108,101 @@ static void refuses_unknown_repeated_and_empty_keys(void **state) {
     assert_refused("locale", LAGO_EURL, "locale: empty", NULL);
     assert_refused("locale=%", LAGO_EURL, "query: a '%' that is not followed by two hexadecimal digits, or %00", "%25");
     assert_refused("locale=%00", LAGO_EURL, "query: a '%' that is not followed by two hexadecimal digits, or %00", NULL);
-    assert_refused("ssl_options={}", LAGO_ENOTLS, "ssl_options: needs TLS, which this build does not have", NULL);
 }
 
-static void lists_the_keys_in_the_hint(void **state) {
+/* None that takes another one's place, and the hint of each says something. */
+static void knows_each_key_once(void **state) {
     (void)state;
-    lago_parameters_t *parameters;
-    lago_reason_t reason;
-    assert_int_equal(lago_parameters_parse("amqp://h/?x=1", &parameters, &reason), LAGO_EURL);
     for (size_t i = 0; i < QUERY_KEY_COUNT; i++) {
-        if (strcmp(query_key_name(i), "ssl_options") == 0) continue;
-        if (!strstr(reason.hint, query_key_name(i))) fail_msg("%s is missing in '%s'", query_key_name(i), reason.hint);
+        char query[64], detail[64];
+        for (size_t k = 0; k < i; k++) assert_string_not_equal(query_key_name(i), query_key_name(k));
+        snprintf(query, sizeof query, "%s=", query_key_name(i));
+        snprintf(detail, sizeof detail, "%s: empty", query_key_name(i));
+        assert_refused(query, LAGO_EURL, detail, " ");
     }
 }
+
+/* ---------------------------------------------------------------- beyond pika */
+
+static void sets_lagos_own_parameters(void **state) {
+    (void)state;
+    lago_parameters_t *p =
+        parsed("write_timeout=1.5&connect_deadline=60&close_timeout=2&operation_timeout=3&resolve_timeout=4&retry_delay_max=60"
+               "&shuffle_endpoints=true&local_address=::1&message_size_max=18446744073709551615&high_water=10&low_water=5");
+    assert_int_equal(p->write_timeout_ms, 1500);
+    assert_int_equal(p->connect_deadline_ms, 60000);
+    assert_int_equal(p->close_timeout_ms, 2000);
+    assert_int_equal(p->operation_timeout_ms, 3000);
+    assert_int_equal(p->resolve_timeout_ms, 4000);
+    assert_int_equal(p->retry_delay_max_ms, 60000);
+    assert_true(p->shuffle_endpoints);
+    assert_string_equal(p->local_address, "::1");
+    assert_true(p->message_size_max == UINT64_MAX);
+    assert_int_equal(p->high_water, 10);
+    assert_int_equal(p->low_water, 5);
+    lago_parameters_free(p);
+    p = parsed("write_timeout=none&connect_deadline=none&close_timeout=none&operation_timeout=none&resolve_timeout=none"
+               "&shuffle_endpoints=false");
+    assert_true(p->write_timeout_ms == LAGO_NO_TIMEOUT && p->connect_deadline_ms == LAGO_NO_TIMEOUT);
+    assert_true(p->close_timeout_ms == LAGO_NO_TIMEOUT && p->operation_timeout_ms == LAGO_NO_TIMEOUT);
+    assert_true(p->resolve_timeout_ms == LAGO_NO_TIMEOUT);
+    assert_false(p->shuffle_endpoints);
+    lago_parameters_free(p);
+}
+
+static void refuses_bad_values_of_lagos_own(void **state) {
+    (void)state;
+    assert_refused("write_timeout=0", LAGO_EURL, "write_timeout: 0", "or none");
+    assert_refused("close_timeout=None", LAGO_EURL, "close_timeout: not a number of seconds", "or none");
+    assert_refused("retry_delay_max=none", LAGO_EURL, "retry_delay_max: not a number of seconds", "more than 0");
+    assert_refused("retry_delay_max=0", LAGO_EURL, "retry_delay_max: 0", "more than 0");
+    assert_refused("shuffle_endpoints=1", LAGO_EURL, "shuffle_endpoints: neither true nor false", "true or false");
+    assert_refused("local_address=localhost", LAGO_EURL, "local_address: not an IPv4 or IPv6 address", "192.0.2.1");
+    assert_refused("local_address=1:2", LAGO_EURL, "local_address: not an IPv6 address", "192.0.2.1");
+    assert_refused("message_size_max=0", LAGO_EURL, "message_size_max: out of range", "bytes");
+    assert_refused("message_size_max=18446744073709551616", LAGO_EURL, "message_size_max: out of range", NULL);
+    assert_refused("message_size_max=99999999999999999999999", LAGO_EURL, "message_size_max: out of range", NULL);
+    assert_refused("high_water=1k", LAGO_EURL, "high_water: not a whole number", "bytes");
+    assert_refused("low_water=-1", LAGO_EURL, "low_water: not a whole number", "bytes");
+}
+
+static void reads_erlangs_names(void **state) {
+    (void)state;
+    lago_parameters_t *p = parsed("connection_timeout=1500&name=shop");
+    assert_int_equal(p->socket_timeout_ms, 1500); /* milliseconds there */
+    assert_string_equal(p->connection_name, "shop");
+    lago_parameters_free(p);
+    assert_refused("connection_timeout=0", LAGO_EURL, "connection_timeout: out of range", "milliseconds");
+    assert_refused("connection_timeout=1.5", LAGO_EURL, "connection_timeout: not a whole number", "milliseconds");
+    assert_refused("connection_timeout=1&socket_timeout=1", LAGO_EURL,
+                   "connection_timeout: given beside socket_timeout, which means the same", "seconds");
+    char query[300] = "name=";
+    memset(query + 5, 'n', 256);
+    assert_refused(query, LAGO_EURL, "name: longer than 255 bytes", NULL);
+}
+
+static void reads_mechanisms_in_their_order(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        { "auth_mechanism=plain", "PLAIN" },
+        { "auth_mechanism=EXTERNAL,plain", "EXTERNAL PLAIN" },
+        { "auth_mechanism=amqplain&heartbeat=5&auth_mechanism=plain", "AMQPLAIN PLAIN" },
+        { "auth_mechanism=a&auth_mechanism=b,c&auth_mechanism=d+e", "A B C D E" },
+        { "auth_mechanism=rabbit-cr-demo,x_1", "RABBIT-CR-DEMO X_1" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        lago_parameters_t *p = parsed(rows[i][0]);
+        assert_string_equal(p->credentials.mechanisms, rows[i][1]);
+        lago_parameters_free(p);
+    }
+    assert_refused("auth_mechanism=plain,", LAGO_EURL, "auth_mechanism: an empty name", "plain, amqplain, external");
+    assert_refused("auth_mechanism=,", LAGO_EURL, "auth_mechanism: an empty name", NULL);
+    assert_refused("auth_mechanism=plain&auth_mechanism=", LAGO_EURL, "auth_mechanism: an empty name", NULL);
+    assert_refused("auth_mechanism=plain;x", LAGO_EURL, "auth_mechanism: a character that no mechanism's name has", NULL);
+    assert_refused("auth_mechanism=pl%0aain", LAGO_EURL, "auth_mechanism: a character that no mechanism's name has", NULL);
+}
+
+/* ---------------------------------------------------------------- dictionaries */
 
 static void reads_client_properties(void **state) {
     (void)state;
@@ -168,7 +254,11 @@ int main(void) {
         cmocka_unit_test(knows_what_zero_means),
         cmocka_unit_test(refuses_values_out_of_range),
         cmocka_unit_test(refuses_unknown_repeated_and_empty_keys),
-        cmocka_unit_test(lists_the_keys_in_the_hint),
+        cmocka_unit_test(knows_each_key_once),
+        cmocka_unit_test(sets_lagos_own_parameters),
+        cmocka_unit_test(refuses_bad_values_of_lagos_own),
+        cmocka_unit_test(reads_erlangs_names),
+        cmocka_unit_test(reads_mechanisms_in_their_order),
         cmocka_unit_test(reads_client_properties),
         cmocka_unit_test(refuses_property_names_beyond_255_bytes),
         cmocka_unit_test(reads_tcp_options),

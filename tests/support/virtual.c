@@ -2,6 +2,7 @@
 #include "virtual.h"
 
 #include "deadline.h"
+#include "reason.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,34 +109,95 @@ static uint64_t verb_clock(void *transport) { return ((struct virtual *)transpor
 
 static uint64_t verb_coarse_ms(void *transport) { return ((struct virtual *)transport)->now; }
 
-static int verb_resolve(void *transport, const char *host, uint16_t port, const lago_tcp_options_t *tcp_options) {
+static uint64_t verb_random(void *transport) { return verb(transport, "random")->random++; }
+
+static int verb_trust(void *transport, size_t parameters, const lago_tls_options_t *options, lago_reason_t *reason) {
+    struct virtual *v = verb(transport, "trust");
+    (void)parameters;
+    (void)options;
+    v->counts.trust++;
+    if (v->trust_result < 0) {
+        reason_init(reason, v->trust_result, LAGO_BY_CLIENT);
+        reason_detail(reason, "refused");
+    }
+    return v->trust_result;
+}
+
+static int verb_resolve(void *transport, const struct link_target *target) {
     struct virtual *v = verb(transport, "resolve");
-    (void)tcp_options;
     if (v->link != VIRTUAL_NO_LINK) broken("resolve before hang_up");
     v->counts.resolve++;
-    snprintf(v->host, sizeof(v->host), "%s", host);
-    v->port = port;
+    snprintf(v->host, sizeof(v->host), "%s", target->host);
+    snprintf(v->local_address, sizeof(v->local_address), "%s", target->local_address ? target->local_address : "");
+    v->port = target->port;
     if (v->resolve_result < 0) return v->resolve_result;
     v->link = VIRTUAL_RESOLVING;
     v->answer_pending = true;
     return 0;
 }
 
+static uint64_t bit(size_t address) { return UINT64_C(1) << address; }
+
 static int verb_connect(void *transport, size_t address) {
     struct virtual *v = verb(transport, "connect");
-    if (v->link != VIRTUAL_NO_LINK) broken("connect before hang_up");
-    if (address >= v->address_count) broken("connect to address %zu of %zu", address, v->address_count);
+    if (v->link != VIRTUAL_NO_LINK && v->link != VIRTUAL_CONNECTING) broken("connect before hang_up");
+    if (address >= v->address_count || address >= VIRTUAL_ADDRESSES_MAX)
+        broken("connect to address %zu of %zu", address, v->address_count);
+    if (v->connecting & bit(address)) broken("connect to address %zu twice", address);
     v->counts.connect++;
     v->address = address;
     if (v->connect_result < 0) return v->connect_result;
     v->link = VIRTUAL_CONNECTING;
+    v->connecting |= bit(address);
+    return 0;
+}
+
+static int verb_adopt(void *transport) {
+    struct virtual *v = verb(transport, "adopt");
+    if (v->link != VIRTUAL_NO_LINK) broken("adopt before hang_up");
+    v->counts.adopt++;
+    v->address = 0;
+    v->link = VIRTUAL_CONNECTING;
+    v->connecting = bit(0);
+    return 0;
+}
+
+static const char *verb_endpoint(void *transport, size_t address) {
+    struct virtual *v = verb(transport, "endpoint");
+    if (v->endpoint[address % VIRTUAL_ADDRESSES_MAX]) return v->endpoint[address % VIRTUAL_ADDRESSES_MAX];
+    snprintf(v->words, sizeof(v->words), "192.0.2.%zu:5672", address + 1);
+    return v->words;
+}
+
+static int verb_secure(void *transport, size_t parameters, const char *host) {
+    struct virtual *v = verb(transport, "secure");
+    if (v->link != VIRTUAL_CONNECTED) broken("secure without a link");
+    v->counts.secure++;
+    v->trusted = parameters;
+    snprintf(v->server_name, sizeof(v->server_name), "%s", host);
+    if (v->secure_result < 0) return v->secure_result;
+    v->link = VIRTUAL_SECURING;
     v->answer_pending = true;
     return 0;
+}
+
+static lago_tls_info_t verb_tls(const void *transport) {
+    (void)transport;
+    return (lago_tls_info_t){ .version = "", .cipher = "" };
+}
+
+static uint64_t verb_taken(void *transport, bool *waiting) {
+    struct virtual *v = verb(transport, "taken");
+    v->counts.taken++;
+    *waiting = v->swallowed;
+    return v->taken;
 }
 
 static void drop_link(struct virtual *v) {
     v->link = VIRTUAL_NO_LINK;
     v->answer_pending = v->lost_pending = v->write_failed = false;
+    v->connecting = 0;
+    v->taken = 0;
     v->write_status = 0;
     pieces_clear(v);
 }
@@ -167,8 +229,15 @@ static void verb_finish(void *transport) {
 static const struct transport_ops virtual_ops = {
     .clock = verb_clock,
     .coarse_ms = verb_coarse_ms,
+    .random = verb_random,
+    .trust = verb_trust,
     .resolve = verb_resolve,
     .connect = verb_connect,
+    .adopt = verb_adopt,
+    .endpoint = verb_endpoint,
+    .secure = verb_secure,
+    .tls = verb_tls,
+    .taken = verb_taken,
     .hang_up = verb_hang_up,
     .wake = verb_wake,
     .unread = verb_unread,
@@ -217,27 +286,55 @@ static void turn(struct virtual *v) {
     link_turn(v->conn);
 }
 
-/* The answer of a lookup or a connect; false if there is none. */
-static bool tell_answer(struct virtual *v) {
-    char endpoint[64];
-    bool resolving = v->link == VIRTUAL_RESOLVING;
-    int status = resolving ? v->resolve_status : v->connect_status[v->address % VIRTUAL_ADDRESSES_MAX];
-    if (!v->answer_pending || status == VIRTUAL_NEVER) return false;
+static bool tell_resolved(struct virtual *v) {
+    if (!v->answer_pending || v->resolve_status == VIRTUAL_NEVER) return false;
     v->answer_pending = false;
-    v->link = status < 0 || resolving ? VIRTUAL_NO_LINK : VIRTUAL_CONNECTED;
-    if (resolving) {
-        link_resolved(v->conn, status, status < 0 ? 0 : v->address_count);
+    v->link = VIRTUAL_NO_LINK;
+    link_resolved(v->conn, v->resolve_status, v->resolve_status < 0 ? 0 : v->address_count);
+    return true;
+}
+
+/* The first address that has an answer; a success drops the others. */
+static bool tell_connected(struct virtual *v) {
+    for (size_t i = 0; i < VIRTUAL_ADDRESSES_MAX; i++) {
+        if (!(v->connecting & bit(i)) || v->connect_status[i] == VIRTUAL_NEVER) continue;
+        v->connecting &= ~bit(i);
+        if (v->connect_status[i] == 0) {
+            v->connecting = 0;
+            v->link = VIRTUAL_CONNECTED;
+        } else if (v->connecting == 0) {
+            v->link = VIRTUAL_NO_LINK;
+        }
+        link_connected(v->conn, i, v->connect_status[i]);
         return true;
     }
-    const char *name = v->endpoint[v->address % VIRTUAL_ADDRESSES_MAX];
-    snprintf(endpoint, sizeof(endpoint), "192.0.2.%zu:5672", v->address + 1);
-    link_connected(v->conn, status, name ? name : endpoint);
+    return false;
+}
+
+static bool tell_secured(struct virtual *v) {
+    if (!v->answer_pending || v->secure_status == VIRTUAL_NEVER) return false;
+    v->answer_pending = false;
+    v->link = VIRTUAL_CONNECTED;
+    link_secured(v->conn, v->secure_failure);
     return true;
+}
+
+/* The answer of a lookup, a connect or a handshake; false if there is none. */
+static bool tell_answer(struct virtual *v) {
+    switch (v->link) {
+    case VIRTUAL_RESOLVING: return tell_resolved(v);
+    case VIRTUAL_CONNECTING: return tell_connected(v);
+    case VIRTUAL_SECURING: return tell_secured(v);
+    case VIRTUAL_NO_LINK:
+    case VIRTUAL_CONNECTED: break;
+    }
+    return false;
 }
 
 /* One piece of input, or the end of the link behind it; false if there is nothing or nobody wants it. */
 static bool read_some(struct virtual *v) {
-    if (v->link != VIRTUAL_CONNECTED || v->hold_input || v->lent || !link_wants(v->conn).read) return false;
+    bool up = v->link == VIRTUAL_CONNECTED || v->link == VIRTUAL_SECURING;
+    if (!up || v->hold_input || v->lent || !link_wants(v->conn).read) return false;
     if (v->first_piece) {
         size_t size = lend_input(v);
         v->counts.inputs++;
@@ -278,6 +375,7 @@ static bool write_some(struct virtual *v) {
     if (v->room != SIZE_MAX) v->room -= size;
     v->counts.writes++;
     v->drained_at = v->now;
+    if (!v->swallowed) v->taken += size;
     link_written(v->conn, size);
     return true;
 }

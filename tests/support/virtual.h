@@ -26,13 +26,14 @@
 #define VIRTUAL_NEVER         1        /* as a status: no answer ever comes */
 
 /* Where the link is. */
-enum virtual_link { VIRTUAL_NO_LINK, VIRTUAL_RESOLVING, VIRTUAL_CONNECTING, VIRTUAL_CONNECTED };
+enum virtual_link { VIRTUAL_NO_LINK, VIRTUAL_RESOLVING, VIRTUAL_CONNECTING, VIRTUAL_CONNECTED, VIRTUAL_SECURING };
 
 /* Bytes that wait in "the kernel" for the client. */
 struct virtual_piece;
 
 struct virtual_counts {
     unsigned resolve, connect, hang_up, reset, wake, unread, cancel_posts, finish; /* reset: those hang_ups by RST */
+    unsigned trust, adopt, secure, taken;
     unsigned turns, inputs, writes;
 };
 
@@ -50,6 +51,12 @@ struct virtual {
     int connect_status[VIRTUAL_ADDRESSES_MAX];   /* by address */
     const char *endpoint[VIRTUAL_ADDRESSES_MAX]; /* default "192.0.2.<n+1>:5672" */
     bool unread_always;                          /* unread() says true; else it says whether input waits */
+    bool swallowed;                              /* the kernel takes what is written, and the peer nothing of it */
+    int trust_result;                            /* of the verb; negative: its reason says "refused" */
+    int secure_result;                           /* of the verb itself */
+    int secure_status;                           /* VIRTUAL_NEVER, or 0 */
+    const lago_reason_t *secure_failure;         /* not NULL: TLS fails with it */
+    uint64_t random;                             /* what the next one is; each is one more. Default 0 */
 
     uint32_t callback_limit_ms; /* of the context; default 500; set before virtual_connect */
 
@@ -65,7 +72,12 @@ struct virtual {
 
     /* What has happened. */
     enum virtual_link link;
-    size_t address; /* the last one that was connected to */
+    size_t address;        /* the last one that was connected to */
+    uint64_t connecting;   /* those under way, a bit each */
+    char server_name[256]; /* what the last `secure` expected */
+    size_t trusted;        /* the parameters of the last `secure` */
+    char local_address[64];
+    uint64_t taken; /* bytes of this link that the peer has taken */
     char host[256]; /* the last one that was looked up */
     uint16_t port;
     uint8_t *output; /* all that the client wrote over all links */
@@ -90,6 +102,7 @@ struct virtual {
     bool answer_pending; /* of resolve or connect */
     bool in_client;      /* an up-call is on the stack */
     bool finishing;
+    char words[64]; /* an endpoint's */
 };
 
 void virtual_init(struct virtual *v);

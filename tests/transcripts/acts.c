@@ -37,19 +37,14 @@ void owed_accept(struct owed *owed, int64_t result) { owed->accepted = owed->acc
 
 /* ---------------------------------------------------------------- connect */
 
-static unsigned mechanisms(const char *words) {
-    if (!words) return 0;
-    if (strcmp(words, "PLAIN") == 0) return LAGO_MECHANISM_PLAIN;
-    if (strcmp(words, "AMQPLAIN") == 0) return LAGO_MECHANISM_AMQPLAIN;
-    no_such("mechanism", words);
-}
-
-static void read_parameters(struct args *args, lago_parameters_t *to) {
+static void read_parameters(struct play *p, struct args *args, lago_parameters_t *to) {
     to->host = arg_string(args, "host");
     to->virtual_host = arg_string(args, "virtual_host");
     to->credentials.username = arg_string(args, "username");
     to->credentials.password = arg_string(args, "password");
-    to->credentials.mechanisms = mechanisms(arg_string(args, "mechanisms"));
+    to->credentials.mechanisms = arg_string(args, "mechanisms");
+    if (arg_flag(args, "on_login")) to->credentials.on_login = told_login;
+    to->credentials.login_data = p;
     to->channel_max = (uint16_t)arg_number(args, "channel_max");
     to->frame_max = (uint32_t)arg_number(args, "frame_max");
     to->heartbeat_s = arg_flag(args, "heartbeat_off") ? LAGO_HEARTBEAT_OFF : (int32_t)arg_number(args, "heartbeat_s");
@@ -85,7 +80,7 @@ static void act_connect(struct play *p, struct args *args) {
     const char *url = arg_string(args, "url");
     lago_parameters_t parameters = { 0 };
     lago_connection_options_t options = { .parameters = url ? NULL : &parameters };
-    read_parameters(args, &parameters);
+    read_parameters(p, args, &parameters);
     set_callbacks(p, args, &options);
     call_begin(p);
     int rc = virtual_connect(&p->v, url, &options);
@@ -168,6 +163,23 @@ static void act_update_secret(struct play *p, struct args *args) {
     play_result(p, rc);
 }
 
+static void act_login_provide(struct play *p, struct args *args) {
+    lago_login_t login = { .username = arg_string(args, "username"),
+                           .password = arg_string(args, "password"),
+                           .expires_in_s = (uint32_t)arg_number(args, "expires_in_s") };
+    call_begin(p);
+    int rc = lago_login_provide(p->conn, p->ticket, &login);
+    call_end(p);
+    play_result(p, rc);
+}
+
+static void act_login_refuse(struct play *p, struct args *args) {
+    call_begin(p);
+    int rc = lago_login_refuse(p->conn, p->ticket, arg_word(args));
+    call_end(p);
+    play_result(p, rc);
+}
+
 /* ---------------------------------------------------------------- asking */
 
 static void show_tune(struct play *p) {
@@ -244,6 +256,8 @@ static const struct act {
     { "call_later", act_call_later },
     { "remove_timeout", act_remove_timeout },
     { "update_secret", act_update_secret },
+    { "login.provide", act_login_provide },
+    { "login.refuse", act_login_refuse },
     { "show", act_show },
     { "reference", act_reference },
     { "keep", act_keep },

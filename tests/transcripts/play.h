@@ -96,6 +96,7 @@ struct play {
     struct hook hooks[HOOKS_MAX];
     size_t hook_count;
     uint64_t timers[TIMERS_MAX];
+    uint64_t ticket;               /* of the last on_login */
     const lago_message_t *message; /* of the callback that is on the stack */
     lago_message_t *kept;
     bool in_call, in_free, in_callback;
@@ -154,6 +155,7 @@ void told_drain(lago_connection_t *conn, void *data);
 void told_data_freed(void *data);
 void told_timer(lago_connection_t *conn, int status, void *data);
 void told_secret(lago_connection_t *conn, const lago_reason_t *reason, void *data);
+void told_login(lago_connection_t *conn, const lago_login_request_t *request, void *data);
 
 void told_channel_open(lago_channel_t *ch, const lago_reason_t *reason, void *data);
 void told_channel_close(lago_channel_t *ch, const lago_reason_t *reason, void *data);

@@ -254,8 +254,7 @@ static bool life_with(struct fail_alloc *fail, const char *host) {
         while (!well && !failed) {
             uv_run(&loop, UV_RUN_ONCE);
             well = conn->counts[FAKE_INPUT] > 0;
-            failed = conn->resolved_status == LAGO_ENOMEM || conn->lost_status == LAGO_ENOMEM ||
-                     (conn->connected_status == LAGO_ENOMEM && conn->address == conn->address_count);
+            failed = conn->down || conn->lost_status == LAGO_ENOMEM;
         }
         fake_end(conn, true);
     }

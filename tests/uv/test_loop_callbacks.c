@@ -19,7 +19,9 @@
 #define PATIENCE_MS 10000
 
 enum place {
+    ON_PHASE,
     ON_CHALLENGE,
+    ON_LOGIN,
     ON_OPEN,
     ON_OPEN_ERROR,
     ON_CLOSE,
@@ -127,6 +129,15 @@ static void *as(enum place place) { return (void *)(uintptr_t)place; }
 static void on_challenge(lago_connection_t *conn, const lago_challenge_t *challenge, void *data) {
     counted(data);
     assert_int_equal(lago_login_respond(conn, challenge->ticket, (lago_bytes_t){ "me", 2 }), 0);
+}
+static void on_login(lago_connection_t *conn, const lago_login_request_t *request, void *data) {
+    lago_login_t login = { .password = "secret" };
+    counted(data);
+    assert_int_equal(lago_login_provide(conn, request->ticket, &login), 0);
+}
+static void on_phase(lago_connection_t *conn, lago_phase_t phase, uint32_t attempt, void *data) {
+    (void)conn, (void)phase, (void)attempt, (void)data;
+    came(ON_PHASE);
 }
 static void on_open(lago_connection_t *conn, void *data) {
     (void)conn, (void)data;
@@ -268,8 +279,9 @@ static void begin(enum finale finale) {
     lago_parameters_t parameters = { .host = "127.0.0.1",
                                      .high_water = 16000,
                                      .low_water = 4000,
-                                     .credentials = { .own_mechanisms = &demo, .own_mechanism_count = 1 } };
+                                     .credentials = { .on_login = on_login, .login_data = as(ON_LOGIN) } };
     lago_connection_options_t options = { .parameters = &parameters,
+                                          .on_phase = on_phase,
                                           .on_open = on_open,
                                           .on_open_error = on_open_error,
                                           .on_close = on_close,
@@ -282,6 +294,7 @@ static void begin(enum finale finale) {
         .allocator = l->alloc.allocator, .log = loop_broker_log, .log_data = &l->broker, .log_level = LAGO_LOG_TRACE
     };
     demo.data = as(ON_CHALLENGE);
+    if (finale != BY_CLOSE) parameters.credentials = (lago_credentials_t){ .own_mechanisms = &demo, .own_mechanism_count = 1 };
     parameters.port = finale == BY_REFUSAL ? 1 : (uint16_t)strtoul(strrchr(l->broker.url, ':') + 1, NULL, 10);
     assert_int_equal(lago_context_new(&l->loop, &context, &l->context), 0);
     options.context = l->context;
@@ -381,7 +394,7 @@ static void run(enum place place, int nth, enum action action, enum finale final
     uv_prepare_start(&l->watch, on_watch);
     uv_unref((uv_handle_t *)&l->watch);
     loop_broker_start(&l->broker, &l->loop);
-    l->broker.script.challenges = true;
+    l->broker.script.challenges = finale != BY_CLOSE; /* in this one on_login is asked */
     l->broker.script.deliver = 2;
     begin(finale);
     if (finale != BY_REFUSAL) {

@@ -1,0 +1,180 @@
+/* A proxy's conversation: what is said, and every answer, whole and octet by octet. */
+#include "alloc.h"
+#include "fail_alloc.h"
+#include "proxy.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct proxy proxy;
+static lago_reason_t reason;
+
+static void begin(const lago_proxy_t *how, const char *host) {
+    assert_int_equal(proxy_start(&proxy, &mem_default, how, host, 5672), 0);
+}
+
+/* All that is to be sent is this. */
+static void assert_says(const char *expected, size_t size) {
+    struct slice slices[8];
+    uint8_t said[1024];
+    size_t at = 0, count = chunks_peek(&proxy.out, slices, 8);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(said + at, slices[i].data, slices[i].size);
+        at += slices[i].size;
+    }
+    assert_int_equal(at, size);
+    assert_memory_equal(said, expected, size);
+    chunks_consume(&proxy.out, at);
+}
+
+#define SAYS(text) assert_says(text, sizeof(text) - 1)
+
+static int hears_bytes(const char *data, size_t size) { return proxy_input(&proxy, (const uint8_t *)data, size, &reason); }
+
+#define HEARS(text) hears_bytes(text, sizeof(text) - 1)
+
+static void assert_refused(int rc, const char *words) {
+    assert_int_equal(rc, LAGO_EPROXY);
+    assert_int_equal(reason.code, LAGO_EPROXY);
+    assert_int_equal(reason.phase, LAGO_PHASE_PROXY);
+    if (!strstr(reason.detail, words)) fail_msg("\"%s\" is not in \"%s\"", words, reason.detail);
+    proxy_stop(&proxy);
+}
+
+static const lago_proxy_t socks = { .type = LAGO_PROXY_SOCKS5 };
+static const lago_proxy_t socks_login = { .type = LAGO_PROXY_SOCKS5, .username = "me", .password = "se:cret" };
+static const lago_proxy_t http = { .type = LAGO_PROXY_HTTP };
+static const lago_proxy_t http_login = { .type = LAGO_PROXY_HTTP, .username = "Aladdin", .password = "open sesame" };
+
+/* ---------------------------------------------------------------- SOCKS5 (RFC 1928) */
+
+static void socks_lets_through(void **state) {
+    (void)state;
+    begin(&socks, "mq.example");
+    SAYS("\5\1\0");
+    assert_int_equal(HEARS("\5\0"), 0);
+    SAYS("\5\1\0\3\12mq.example\x16\x28");
+    assert_int_equal(HEARS("\5\0\0\4"), 0); /* the bound address may be of any kind, and come in pieces */
+    assert_int_equal(HEARS("0123456789abcdef"), 0);
+    assert_int_equal(HEARS("\0\1"), 1);
+    proxy_stop(&proxy);
+    begin(&socks, "192.0.2.7");
+    SAYS("\5\1\0");
+    assert_int_equal(HEARS("\5\0"), 0);
+    SAYS("\5\1\0\1\xc0\0\2\7\x16\x28");
+    assert_int_equal(HEARS("\5\0\0\3\4name\0\1"), 1);
+    proxy_stop(&proxy);
+    begin(&socks, "2001:db8::1");
+    SAYS("\5\1\0");
+    assert_int_equal(HEARS("\5\0"), 0);
+    SAYS("\5\1\0\3\x0b"
+         "2001:db8::1\x16\x28");
+    assert_int_equal(HEARS("\5\0\0\1\1\2\3\4\5\6"), 1);
+    proxy_stop(&proxy);
+}
+
+static void socks_logs_in(void **state) {
+    (void)state;
+    begin(&socks_login, "h");
+    SAYS("\5\2\0\2");
+    assert_int_equal(HEARS("\5\2"), 0);
+    SAYS("\1\2me\7se:cret");
+    assert_int_equal(HEARS("\1\0"), 0);
+    SAYS("\5\1\0\3\1h\x16\x28");
+    assert_int_equal(HEARS("\5\0\0\1\1\2\3\4\5\6"), 1);
+    proxy_stop(&proxy);
+}
+
+static void socks_refuses(void **state) {
+    (void)state;
+    begin(&socks, "h");
+    assert_refused(HEARS("\5\xff"), "wants a login");
+    begin(&socks, "h");
+    assert_refused(HEARS("\5\2"), "wants a login");
+    begin(&socks, "h");
+    assert_refused(HEARS("\5\1"), "not offered");
+    begin(&socks, "h");
+    assert_refused(HEARS("HT"), "does not speak SOCKS5");
+    begin(&socks_login, "h");
+    assert_int_equal(HEARS("\5\2"), 0);
+    assert_refused(HEARS("\1\1"), "refused the login");
+    for (char code = 1; code < 12; code++) {
+        const char answer[2] = { 5, code };
+        begin(&socks, "h");
+        assert_int_equal(HEARS("\5\0"), 0);
+        assert_refused(hears_bytes(answer, 2), "could not connect to the broker: ");
+    }
+    begin(&socks, "h");
+    assert_int_equal(HEARS("\5\0"), 0);
+    assert_refused(HEARS("\5\0\0\7\0"), "malformed");
+    begin(&socks, "h");
+    assert_int_equal(HEARS("\5\0"), 0);
+    assert_refused(HEARS("\5\0\0\1\1\2\3\4\5\6A"), "more than its answer");
+}
+
+/* ---------------------------------------------------------------- HTTP CONNECT (RFC 9110, 9.3.6) */
+
+static void http_lets_through(void **state) {
+    static const char answer[] = "HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n";
+    (void)state;
+    begin(&http, "mq.example");
+    SAYS("CONNECT mq.example:5672 HTTP/1.1\r\nHost: mq.example:5672\r\n\r\n");
+    for (size_t i = 0; i + 2 < sizeof(answer); i++) assert_int_equal(hears_bytes(answer + i, 1), 0);
+    assert_int_equal(hears_bytes("\n", 1), 1);
+    proxy_stop(&proxy);
+    begin(&http, "2001:db8::1");
+    SAYS("CONNECT [2001:db8::1]:5672 HTTP/1.1\r\nHost: [2001:db8::1]:5672\r\n\r\n");
+    proxy_stop(&proxy);
+    begin(&http_login, "h"); /* the example of RFC 7617 */
+    SAYS("CONNECT h:5672 HTTP/1.1\r\nHost: h:5672\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n");
+    assert_int_equal(HEARS("HTTP/1.0 204 x\r\n\r\n"), 1);
+    proxy_stop(&proxy);
+}
+
+static void http_refuses(void **state) {
+    static char endless[9000];
+    (void)state;
+    begin(&http, "h");
+    assert_refused(HEARS("HTTP/1.1 403 Forbidden\033[31m\r\n\r\n"), "403 Forbidden\\x1b[31m");
+    begin(&http, "h");
+    assert_refused(HEARS("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), "407");
+    assert_non_null(strstr(reason.hint, "proxy.password"));
+    begin(&http, "h");
+    assert_refused(HEARS("AMQP\0\0\11\1\r\n\r\n"), "does not speak HTTP");
+    begin(&http, "h");
+    assert_refused(HEARS("\r\n\r\n"), "does not speak HTTP");
+    begin(&http, "h");
+    assert_refused(HEARS("HTTP/1.1 200 OK\r\n\r\n\1"), "more than its answer");
+    memset(endless, 'x', sizeof(endless));
+    begin(&http, "h");
+    assert_refused(hears_bytes(endless, sizeof(endless)), "longer than 8192");
+}
+
+static void without_memory_nothing_is_left(void **state) {
+    const lago_proxy_t *const all[] = { &socks_login, &http_login };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t at = 1; at < 10; at++) {
+            struct fail_alloc alloc;
+            fail_alloc_init(&alloc);
+            fail_alloc_at(&alloc, at, false);
+            int rc = proxy_start(&proxy, &alloc.allocator, all[i], "mq.example", 5672);
+            if (rc == 0) rc = proxy_input(&proxy, (const uint8_t *)"\5\2", 2, &reason);
+            assert_true(rc == 0 || rc == LAGO_ENOMEM || rc == LAGO_EPROXY);
+            proxy_stop(&proxy);
+            assert_int_equal(alloc.live_count, 0);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(socks_lets_through), cmocka_unit_test(socks_logs_in), cmocka_unit_test(socks_refuses),
+        cmocka_unit_test(http_lets_through),  cmocka_unit_test(http_refuses),  cmocka_unit_test(without_memory_nothing_is_left),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
