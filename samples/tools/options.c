@@ -32,8 +32,9 @@ struct poptOption connection_options[] = {
       "heartbeat" },
     { "timeout", '\0', POPT_ARG_INT, &given.timeout_s, 0,
       "how many seconds the broker may take to answer, 0 for any time; default 30", "seconds" },
-    { "ssl", '\0', POPT_ARG_VAL, &given.ssl, 1, "connect over SSL/TLS", NULL },
-    { "cacert", '\0', POPT_ARG_STRING, &given.cacert, 0, "path to the CA certificate file", "cacert.pem" },
+    { "ssl", '\0', POPT_ARG_VAL, &given.ssl, 1, "connect over SSL/TLS, as amqps:// does", NULL },
+    { "cacert", '\0', POPT_ARG_STRING, &given.cacert, 0, "path to the CA certificate file; default: the system's store",
+      "cacert.pem" },
     { "key", '\0', POPT_ARG_STRING, &given.key, 0, "path to the client private key file", "key.pem" },
     { "cert", '\0', POPT_ARG_STRING, &given.cert, 0, "path to the client certificate file", "cert.pem" },
     POPT_TABLEEND,
@@ -65,12 +66,16 @@ static void overwrite(char *from, const char *to) {
     for (volatile char *at = from; at < to; at++) *at = 'x';
 }
 
-/* The password of a URL is between the colon of its user and the last @. What is no URL may still be meant as one. */
+/*
+ * The password of a URL is between the colon of its user and the last @; more may be in its query, of a key or of a proxy. What is
+ * no URL may still be meant as one.
+ */
 static void hide_in_url(char *url) {
     char *scheme = strstr(url, "://");
     char *user = scheme ? scheme + 3 : url;
-    char *colon = strchr(user, ':'), *at = strrchr(user, '@');
+    char *colon = strchr(user, ':'), *at = strrchr(user, '@'), *query = strchr(user, '?');
     if (colon && at && at > colon) overwrite(colon + 1, at);
+    if (scheme && query) overwrite(query + 1, query + strlen(query));
 }
 
 /* Whether this is a cluster of short options that ends with -u, or has its argument in it. */
@@ -186,6 +191,7 @@ static void check_conflicts(void) {
 static void set_server(lago_parameters_t *parameters) {
     char *colon = strchr(given.server, ':');
     parameters->host = given.server;
+    if (given.server[0] == '/') return; /* the path of a Unix domain socket */
     if (!colon || colon != strrchr(given.server, ':')) return;
     char *end;
     long port = strtol(colon + 1, &end, 10);
@@ -220,16 +226,49 @@ static void set_times(lago_parameters_t *parameters) {
     if (parameters->blocked_connection_timeout_ms == 0) parameters->blocked_connection_timeout_ms = timeout_ms;
 }
 
+/* ---------------------------------------------------------------- TLS */
+
+static bool is_set(const char *variable) {
+    const char *value = getenv(variable);
+    return value && *value;
+}
+
 /* Who names a certificate wants TLS; without it the password would be readable on its way. */
 static bool wants_tls(void) { return given.ssl || given.cacert || given.key || given.cert; }
 
+/* A URL that says amqp:// is not overruled: one of the two must be a mistake, and we do not know which. */
+static void turn_tls_on(lago_parameters_t *parameters) {
+    static const char contradiction[] = "the --ssl option specifies an SSL connection but %s does not";
+    if (given.url) options_fail(contradiction, "the --url option");
+    if (is_set("AMQP_URL")) options_fail(contradiction, "AMQP_URL");
+    if (!is_set("RABBITMQ_PORT")) parameters->port = 0; /* the default, which is another one now */
+}
+
+static void set_tls(lago_parameters_t *parameters) {
+    static lago_tls_options_t tls; /* the parameters point to it */
+    if (!wants_tls()) return;
+    if (parameters->tls)
+        tls = *parameters->tls;
+    else
+        turn_tls_on(parameters);
+    if (given.cacert) tls.ca_file = given.cacert;
+    if (given.cert) tls.certificate_file = tls.key_file = given.cert; /* a file may hold both */
+    if (given.key) tls.key_file = given.key;
+    if (given.key && !tls.certificate_file) options_fail("the --key option needs --cert, the certificate that it is for");
+    parameters->tls = &tls;
+}
+
+/* ---------------------------------------------------------------- all of it */
+
 static int read_base(lago_parameters_t **parameters, lago_reason_t *reason) {
-    if (wants_tls() && given.url && strncmp(given.url, "amqps:", 6) != 0)
-        options_fail("the --ssl option specifies an SSL connection but the --url option does not");
     if (given.url) return lago_parameters_parse(given.url, parameters, reason);
-    if (wants_tls()) return lago_parameters_parse("amqps://localhost/", parameters, reason);
-    if (given.server) return lago_parameters_parse("amqp://localhost/", parameters, reason);
-    return lago_parameters_from_environment(parameters, reason);
+    if (!given.server) return lago_parameters_from_environment(parameters, reason);
+    return lago_parameters_parse(wants_tls() ? "amqps://localhost/" : "amqp://localhost/", parameters, reason);
+}
+
+static void set_port(lago_parameters_t *parameters) {
+    if (parameters->endpoint_count) options_fail("--port does not say of which of AMQP_URL's hosts it is the port");
+    parameters->port = (uint16_t)given.port;
 }
 
 int options_parameters(lago_parameters_t **parameters, lago_reason_t *reason) {
@@ -237,7 +276,8 @@ int options_parameters(lago_parameters_t **parameters, lago_reason_t *reason) {
     int rc = read_base(parameters, reason);
     if (rc < 0) return rc;
     if (given.server) set_server(*parameters);
-    if (given.port >= 0) (*parameters)->port = (uint16_t)given.port;
+    set_tls(*parameters);
+    if (given.port >= 0) set_port(*parameters);
     if (given.vhost) (*parameters)->virtual_host = given.vhost;
     set_login(&(*parameters)->credentials);
     set_times(*parameters);

@@ -25,6 +25,7 @@ typedef struct {
 static batch_t waiting, writing;
 static io_t out;
 static uv_poll_t reader;
+static bool reader_is_gone;
 
 bool printer_is_busy(void) { return out.is_busy || waiting.count > 0; }
 
@@ -55,6 +56,7 @@ static void on_written(void *data, int error, size_t count) {
     consume_t *c = data;
     for (size_t i = 0; i < writing.count && writing.marks[i].end <= count; i++)
         consume_settle(c, writing.marks[i].delivery_tag, true);
+    if (!error && reader_is_gone) error = UV_EPIPE; /* it went when that had just been written */
     if (error) {
         waiting.count = waiting.size = 0;
         program_output_failed(c->program, error);
@@ -95,7 +97,8 @@ static void on_reader_gone(uv_poll_t *poll, int status, int events) {
     consume_t *c = poll->data;
     (void)status, (void)events;
     uv_poll_stop(poll);
-    if (out.is_busy) return; /* then that write fails, and says how far it came */
+    reader_is_gone = true;
+    if (out.is_busy) return; /* that write says how far it came */
     program_output_failed(c->program, UV_EPIPE);
 }
 

@@ -196,12 +196,23 @@ static void connect_to_broker(program_t *p) {
     rc = lago_connect(&p->loop, NULL, &options, &p->conn);
     lago_parameters_free(parameters);
     options_forget();
-    program_took(p, "cannot connect", rc);
+    if (rc < 0 && p->refusal[0])
+        program_complain(p, "%s", p->refusal);
+    else
+        program_took(p, "cannot connect", rc);
+}
+
+/* A CA that cannot be read, a key that does not match: lago_connect returns a number only, and logs the words. */
+static void on_log(lago_log_level_t level, const char *line, void *data) {
+    program_t *p = data;
+    (void)level;
+    if (!p->refusal[0]) snprintf(p->refusal, sizeof p->refusal, "%s", line);
 }
 
 static void begin(program_t *p) {
-    /* all failures are told here, once; so lago need not log them */
-    int rc = lago_context_new(&p->loop, &(lago_context_options_t){ .log_level = LAGO_LOG_OFF }, &p->context);
+    /* all failures are told here, once; so what lago logs is kept to itself */
+    lago_context_options_t options = { .log_level = LAGO_LOG_ERROR, .log = on_log, .log_data = p };
+    int rc = lago_context_new(&p->loop, &options, &p->context);
     if (program_took(p, "cannot start", rc)) connect_to_broker(p);
 }
 

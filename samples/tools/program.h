@@ -31,6 +31,7 @@ typedef struct program {
     bool ended; /* the connection has */
     bool will_note_blocked;
     char complaint[768]; /* the first failure; what follows from it is no news */
+    char refusal[768];   /* why lago_connect said no, from the log */
 } program_t;
 
 /*
