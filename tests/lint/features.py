@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""tests/FEATURES.md tells the truth: features.py SOURCE_ROOT
+"""tests/FEATURES.md and tests/FAULTS.md tell the truth: features.py SOURCE_ROOT
 
-Every test file and test function that it names exists and is built, every function and type of the API is in the public headers,
+Every test file and test function that they name exists and is built, every function and type of the API is in the public headers,
 every number from 1 on has its row, and every kind of callback in the public headers has its places in the tests of re-entrancy."""
 import os
 import re
@@ -10,14 +10,16 @@ import sys
 import tree
 
 PAGE = 'tests/FEATURES.md'
-LAST_NUMBERS = {'A': 25, 'C': 12, 'D': 12, 'E': 10, 'F': 32, 'G': 14, 'H': 15, 'I': 17, 'X': 21}
+FAULTS = 'tests/FAULTS.md'
+LAST_NUMBERS = {'A': 25, 'B': 26, 'C': 12, 'D': 12, 'E': 10, 'F': 32, 'G': 14, 'H': 15, 'I': 17, 'X': 21}
+LAST_FAULTS = {'F': 58}
 PLACES = ('tests/client/test_reentrancy.c', 'tests/uv/test_loop_callbacks.c')
 
 CODE = re.compile(r'`([^`]+)`')
-REFERENCE = re.compile(r'(tests/[\w/.]+?\.\w+)(?:: (\w+(?:, \w+)*))?')
+REFERENCE = re.compile(r'(tests/[\w/.]+?\.\w+)(?:: (?:(\w+(?:, \w+)*)|("[^"]+"(?:, "[^"]+")*)))?')
 API = re.compile(r'\blago_\w+')
 ROW = re.compile(r'^\| ([A-Z])(\d+) \|(.*)', re.MULTILINE)
-UNIT_TEST = re.compile(r'\bcmocka_unit_test\w*\(\s*(\w+)')
+UNIT_TEST = re.compile(r'\b(?:cmocka_unit_test\w*|TEST)\(\s*(\w+)')
 CALLBACK = re.compile(r'typedef[^;{}]*?\(\*(lago_\w+_cb)\)\s*\(')
 MEMBER = re.compile(r'^\s+void \(\*(\w+)\)\(void \*data\);', re.MULTILINE)
 PLACE = re.compile(r'\bON_[A-Z_]+')
@@ -48,13 +50,16 @@ def reference_problems(root, text):
     for name in names.split(', ') if names else []:
         if name not in known:
             yield f'no such test: {path}: {name}'
+    for row in re.findall(r'"[^"]+"', match[3] or ''):  # of a table in a test
+        if row not in tree.read(root, path):
+            yield f'no such row: {path}: {row}'
 
 
-def row_problems(rows):
+def row_problems(rows, last_numbers):
     seen = [letter + number for letter, number, _ in rows]
     for row in sorted({row for row in seen if seen.count(row) > 1}):
         yield f'more than one row: {row}'
-    for letter, last in LAST_NUMBERS.items():
+    for letter, last in last_numbers.items():
         for number in range(1, last + 1):
             if f'{letter}{number}' not in seen:
                 yield f'no row: {letter}{number}'
@@ -86,17 +91,23 @@ def callback_problems(root, page, headers):
         yield f'a place that the page does not name: {place}'
 
 
-def main(root):
-    page = tree.read(root, PAGE)
-    headers = ''.join(tree.read(root, path) for path in tree.c_files(root) if path.startswith('include/'))
-    absent = page[page.index('## What is not there'):]
+def page_problems(root, page, headers, absent, last_numbers):
     rows = ROW.findall(page)
     references = [' '.join(text.split()) for text in CODE.findall(page)]
     problems = [problem for text in references for problem in reference_problems(root, text)]
     names = {name for text in references if not text.startswith('tests/') for name in API.findall(text)}
     problems += [f'not in the public headers: {name}' for name in sorted(names) if not re.search(rf'\b{name}\b', headers)]
-    problems += [*row_problems(rows), *without_proof(absent, rows), *callback_problems(root, page, headers)]
-    return tree.report(problems, len([text for text in references if text.startswith('tests/')]))
+    problems += [*row_problems(rows, last_numbers), *without_proof(absent, rows)]
+    return problems, len([text for text in references if text.startswith('tests/')])
+
+
+def main(root):
+    page, faults = tree.read(root, PAGE), tree.read(root, FAULTS)
+    headers = ''.join(tree.read(root, path) for path in tree.c_files(root) if path.startswith('include/'))
+    problems, count = page_problems(root, page, headers, page[page.index('## What is not there'):], LAST_NUMBERS)
+    of_faults, count_of_faults = page_problems(root, faults, headers, '', LAST_FAULTS)
+    problems += [*callback_problems(root, page, headers), *of_faults]
+    return tree.report(problems, count + count_of_faults)
 
 
 if __name__ == '__main__':
