@@ -18,6 +18,7 @@
 #include <lago/exchange.h>
 #include <lago/queue.h>
 #include <lago/basic.h>
+#include <lago/publisher.h>
 #include <lago/rabbitmq.h>
 #include <lago/rpc.h>
 #include <lago/poster.h>

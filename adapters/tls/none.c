@@ -95,6 +95,11 @@ const lago_reason_t *tls_filter_reason(const struct tls_filter *filter) {
     return NULL;
 }
 
+bool tls_filter_is_verified(const struct tls_filter *filter) {
+    (void)filter;
+    return false;
+}
+
 bool tls_filter_is_resumed(const struct tls_filter *filter) {
     (void)filter;
     return false;

@@ -13,8 +13,6 @@
 #include <openssl/ssl.h>
 #include <string.h>
 
-#define RECORD_SIZE_MAX ((size_t)16 * 1024) /* plaintext of a record (RFC 8446, 5.1) */
-
 /*
  * Messages of TLS without any data between them: RabbitMQ sends two tickets, and a key update comes once in 2^24 records. A thousand
  * keep the processor busy on purpose.
@@ -194,14 +192,14 @@ bool tls_filter_has_room(const struct tls_filter *f) {
 /* Up to a whole record in one piece: the first slice itself if it is that big, else small ones gathered in `scratch`. */
 static struct slice next_record(const struct slice *slices, size_t count, size_t skip, uint8_t *scratch) {
     struct slice first = { slices->data + skip, slices->size - skip };
-    if (first.size >= RECORD_SIZE_MAX || count == 1) {
-        if (first.size > RECORD_SIZE_MAX) first.size = RECORD_SIZE_MAX;
+    if (first.size >= TLS_RECORD_SIZE_MAX || count == 1) {
+        if (first.size > TLS_RECORD_SIZE_MAX) first.size = TLS_RECORD_SIZE_MAX;
         return first;
     }
     size_t size = 0;
-    for (size_t i = 0; i < count && size < RECORD_SIZE_MAX; i++, skip = 0) {
+    for (size_t i = 0; i < count && size < TLS_RECORD_SIZE_MAX; i++, skip = 0) {
         size_t piece = slices[i].size - skip;
-        if (piece > RECORD_SIZE_MAX - size) piece = RECORD_SIZE_MAX - size;
+        if (piece > TLS_RECORD_SIZE_MAX - size) piece = TLS_RECORD_SIZE_MAX - size;
         memcpy(scratch + size, slices[i].data + skip, piece);
         size += piece;
     }
@@ -209,7 +207,7 @@ static struct slice next_record(const struct slice *slices, size_t count, size_t
 }
 
 int64_t tls_filter_write(struct tls_filter *f, const struct slice *slices, size_t count) {
-    uint8_t scratch[RECORD_SIZE_MAX];
+    uint8_t scratch[TLS_RECORD_SIZE_MAX];
     size_t total = 0, skip = 0, written = 0;
     if (f->failed) return TLS_FAILED;
     if (f->pipe.out_of_memory) return fail(f);
@@ -244,6 +242,8 @@ size_t tls_filter_output_size(const struct tls_filter *f) { return f->pipe.outpu
 void tls_filter_written(struct tls_filter *f, size_t size) { chunks_consume(&f->pipe.output, size); }
 
 /* ---------------------------------------------------------------- asking */
+
+bool tls_filter_is_verified(const struct tls_filter *f) { return f->done && !f->failed && tls_context_verifies(f->context); }
 
 bool tls_filter_is_resumed(const struct tls_filter *f) { return f->done && SSL_session_reused(f->ssl); }
 

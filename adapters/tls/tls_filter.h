@@ -11,6 +11,8 @@
 /* No more plaintext is taken while so much ciphertext waits: what was encrypted can not be taken back or overtaken. */
 #define TLS_AHEAD_MAX ((size_t)64 * 1024)
 
+#define TLS_RECORD_SIZE_MAX ((size_t)16 * 1024) /* plaintext of a record (RFC 8446, 5.1) */
+
 struct tls_filter;
 
 /* A client's side. `host` is the name expected unless the options have one. 0, LAGO_ENOMEM, LAGO_EPARAMETER (a bad name). */
@@ -43,6 +45,9 @@ void tls_filter_written(struct tls_filter *filter, size_t size);
 
 /* Why it failed: what, whose certificate, what to do. Borrowed from the filter; NULL while nothing failed. */
 const lago_reason_t *tls_filter_reason(const struct tls_filter *filter);
+
+/* Whether the handshake is done and has verified whom it was with: not so with insecure_skip_verification. */
+bool tls_filter_is_verified(const struct tls_filter *filter);
 
 /* Whether this handshake resumed an earlier session; the version and cipher in words, once the handshake is done. */
 bool tls_filter_is_resumed(const struct tls_filter *filter);

@@ -45,7 +45,7 @@ void address_list_alternate(struct address_list *list) {
         size_t next = at;
         while (next < list->count && list->items[next].any.sa_family == list->items[at - 1].any.sa_family) next++;
         if (next == list->count) return;
-        union address moved = list->items[next];
+        union ip moved = list->items[next];
         memmove(&list->items[at + 1], &list->items[at], (next - at) * sizeof moved);
         list->items[at] = moved;
     }
@@ -56,6 +56,18 @@ void address_list_keep(struct address_list *list, int family) {
     for (size_t i = 0; i < list->count; i++)
         if (list->items[i].any.sa_family == family) list->items[kept++] = list->items[i];
     list->count = kept;
+}
+
+bool address_is_local(const union address *address) {
+    static const uint8_t mapped_loopback[13] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127 }; /* ::ffff:127.0.0.0/104 */
+    const uint8_t *v6 = address->v6.sin6_addr.s6_addr;
+    switch (address->any.sa_family) {
+    case AF_UNIX: return true;
+    case AF_INET: return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
+    case AF_INET6:
+        return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr) || memcmp(v6, mapped_loopback, sizeof mapped_loopback) == 0;
+    default: return false;
+    }
 }
 
 void address_format(const union address *address, char *endpoint, size_t size) {

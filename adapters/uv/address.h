@@ -9,7 +9,15 @@
 #include <sys/un.h>
 #include <uv.h>
 
+/* Those that a list holds. */
+union ip {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 union address {
+    union ip ip;
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -20,7 +28,7 @@ union address {
 #define ENDPOINT_SIZE 112
 
 struct address_list {
-    union address *items;
+    union ip *items;
     size_t count;
 };
 
@@ -38,6 +46,9 @@ void address_list_alternate(struct address_list *list);
 
 /* Leave out other families than this. */
 void address_list_keep(struct address_list *list, int family);
+
+/* Of the loopback, or a path. */
+bool address_is_local(const union address *address);
 
 /* "127.0.0.1:5672", "[::1]:5672", "/run/broker.sock". */
 void address_format(const union address *address, char *endpoint, size_t size);

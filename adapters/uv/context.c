@@ -4,10 +4,11 @@
 #include <lago/error.h>
 #include <stdio.h>
 
-/* At a gigabit, 128 KiB is a millisecond of input, and one full frame of the default frame_max fits. */
-#define READ_SIZE_DEFAULT ((size_t)128 * 1024)
-#define READ_SIZE_MIN     ((size_t)4096)             /* the smallest frame_max (AMQP 0-9-1, 4.2.3) */
-#define READ_SIZE_MAX     ((size_t)16 * 1024 * 1024) /* more than any socket buffer holds */
+#define READ_SIZE_MIN ((size_t)4096)             /* the smallest frame_max (AMQP 0-9-1, 4.2.3) */
+#define READ_SIZE_MAX ((size_t)16 * 1024 * 1024) /* more than any socket buffer holds */
+
+/* Large read buffers that nobody has used for so long are let go of. */
+#define TIDY_MS 1000u
 
 /* Half of the shortest heartbeat there is. */
 #define CALLBACK_LIMIT_MS 500u
@@ -63,8 +64,13 @@ int lago_context_new(uv_loop_t *loop, const lago_context_options_t *options, lag
     made->loop = loop;
     made->environment = environment;
     made->environment.capture = &made->capture;
+    made->environment.blocks = &made->blocks;
+    made->environment.alike = &made->alike;
+    made->environment.book = &made->book;
+    book_init(&made->book, &made->environment.alloc);
     made->ref_count = 1;
-    slab_pool_init(&made->slabs, &made->environment.alloc, options->read_size != 0 ? options->read_size : READ_SIZE_DEFAULT);
+    timers_init(&made->deadlines, &made->environment.alloc);
+    slab_pool_init(&made->slabs, &made->environment.alloc, options->read_size);
     *context = made;
     return 0;
 }
@@ -91,29 +97,61 @@ lago_context_t *context_ref(lago_context_t *context) {
     return context;
 }
 
+/* What is kept for the next connection. */
+static void trim(lago_context_t *context) {
+    slab_pool_trim(&context->slabs);
+    block_pool_trim(&context->blocks);
+    block_unref(context->alike.server_properties);
+    context->alike.server_properties = NULL;
+}
+
 void context_unref(lago_context_t *context) {
     if (--context->ref_count > 0) return;
     lago_allocator_t alloc = context->environment.alloc;
-    slab_pool_trim(&context->slabs);
+    timers_clear(&context->deadlines);
+    trim(context);
+    book_clear(&context->book);
     mem_free(&alloc, context);
 }
+
+int context_join(lago_context_t *context) {
+    int rc = timers_reserve_for(&context->deadlines, context->joined_count + 1);
+    if (rc == 0) context->joined_count++;
+    return rc;
+}
+
+void context_part(lago_context_t *context) { context->joined_count--; }
 
 void context_attach(lago_context_t *context, struct pass *pass) {
     context->attached_count++;
     if (context->pass != NULL) {
-        pass_free(pass);
+        if (pass != NULL) pass_free(pass);
         return;
     }
-    pass_open(pass, context->loop);
+    pass_open(pass, context->loop, &context->deadlines);
     context->pass = pass;
 }
 
+bool context_is_rich(const lago_context_t *context) {
+    return slab_pool_is_rich(&context->slabs) || block_pool_is_rich(&context->blocks);
+}
+
+static void tidy(void *data) {
+    lago_context_t *context = data;
+    slab_pool_relax(&context->slabs);
+    block_pool_relax(&context->blocks);
+    if (context_is_rich(context)) context_tidy_later(context);
+}
+
+void context_tidy_later(lago_context_t *context) { pass_remind(context->pass, TIDY_MS, tidy, context); }
+
 void context_detach(lago_context_t *context, void (*detached)(void *data), void *data) {
+    context_part(context);
     if (--context->attached_count > 0) {
         detached(data);
         return;
     }
-    slab_pool_trim(&context->slabs);
+    trim(context);
     struct pass *pass = context->pass;
     context->pass = NULL; /* a connection that comes while this one closes starts another */
     pass_close(pass, detached, data);

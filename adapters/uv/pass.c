@@ -1,6 +1,10 @@
 /* One pass over those who have something to do, before the loop sleeps. Must not know what they do. */
 #include "pass.h"
 #include "alloc.h"
+#include "deadline.h"
+
+/* The timer that keeps the loop alive while nothing is due: a day, any long time will do. */
+#define KEEPER_MS ((uint64_t)24 * 60 * 60 * 1000)
 
 struct pass *pass_new(const lago_allocator_t *alloc) {
     struct pass *pass = mem_zero(alloc, 1, sizeof *pass);
@@ -55,13 +59,30 @@ static void on_prepare(uv_prepare_t *prepare) {
 /* Only its being active matters: the loop polls without sleeping. */
 static void on_idle(uv_idle_t *idle) { (void)idle; }
 
-void pass_open(struct pass *pass, uv_loop_t *loop) {
+void pass_open(struct pass *pass, uv_loop_t *loop, struct timer_heap *deadlines) {
+    pass->deadlines = deadlines;
     uv_prepare_init(loop, &pass->prepare);
     uv_idle_init(loop, &pass->idle);
-    pass->prepare.data = pass->idle.data = pass;
-    pass->handle_count = 2;
+    uv_timer_init(loop, &pass->timer);
+    uv_timer_init(loop, &pass->reminder);
+    pass->prepare.data = pass->idle.data = pass->timer.data = pass->reminder.data = pass;
+    pass->handle_count = 4;
+    uv_unref((uv_handle_t *)&pass->timer);
     uv_unref((uv_handle_t *)&pass->prepare);
     uv_unref((uv_handle_t *)&pass->idle);
+    uv_unref((uv_handle_t *)&pass->reminder);
+}
+
+static void on_reminder(uv_timer_t *timer) {
+    struct pass *pass = timer->data;
+    pass->reminded(pass->reminded_data);
+}
+
+void pass_remind(struct pass *pass, uint64_t ms, void (*reminded)(void *data), void *data) {
+    if (uv_is_active((uv_handle_t *)&pass->reminder)) return;
+    pass->reminded = reminded;
+    pass->reminded_data = data;
+    uv_timer_start(&pass->reminder, on_reminder, ms, 0);
 }
 
 static void on_close(uv_handle_t *handle) {
@@ -78,6 +99,8 @@ void pass_close(struct pass *pass, void (*closed)(void *data), void *data) {
     pass->closed_data = data;
     uv_close((uv_handle_t *)&pass->prepare, on_close);
     uv_close((uv_handle_t *)&pass->idle, on_close);
+    uv_close((uv_handle_t *)&pass->timer, on_close);
+    uv_close((uv_handle_t *)&pass->reminder, on_close);
 }
 
 void pass_member_init(struct pass_member *member, void (*work)(struct pass_member *member)) {
@@ -102,4 +125,61 @@ void pass_wake(struct pass *pass, struct pass_member *member) {
 void pass_later(struct pass *pass, struct pass_member *member, bool alive) {
     if (alive) uv_ref((uv_handle_t *)&pass->idle);
     schedule(pass, member, true);
+}
+
+/* ---------------------------------------------------------------- deadlines */
+
+static void on_timer(uv_timer_t *timer);
+
+/*
+ * Loop time and uv_hrtime are one clock, so the delay counts from the loop's cached time: a timer that is set late in a long turn
+ * does not fire early. One that is armed for an earlier time is left to fire, and then it is armed anew.
+ */
+static void arm(struct pass *pass) {
+    uint64_t now = uv_now(pass->timer.loop), first = timers_next(pass->deadlines);
+    if (pass->held_count > 0) first = deadline_min(first, deadline_after(now, KEEPER_MS));
+    if (first == DEADLINE_NEVER || (uv_is_active((uv_handle_t *)&pass->timer) && pass->armed <= first)) return;
+    pass->armed = first;
+    uv_timer_start(&pass->timer, on_timer, first > now ? first - now : 0,
+                   0); /* fails only without a callback or on a closing handle */
+}
+
+/*
+ * Only marks: members are called before the loop polls, so that between two calls there always is a look at the sockets. One that
+ * finds itself late relies on that.
+ */
+static void on_timer(uv_timer_t *timer) {
+    struct pass *pass = timer->data;
+    for (struct timer_node *node; (node = timers_expired(pass->deadlines, uv_now(timer->loop))) != NULL;) {
+        struct pass_member *member = LIST_ENTRY(node, struct pass_member, deadline);
+        pass_later(pass, member, member->held);
+    }
+    arm(pass);
+}
+
+void pass_at(struct pass *pass, struct pass_member *member, uint64_t deadline) {
+    bool put_off = timers_is_set(&member->deadline) && deadline >= member->deadline.deadline;
+    if (put_off && deadline != DEADLINE_NEVER) return;
+    (void)timers_set(pass->deadlines, &member->deadline, deadline); /* its place was reserved */
+    arm(pass);
+}
+
+void pass_hold(struct pass *pass, struct pass_member *member, bool held) {
+    if (held == member->held) return;
+    member->held = held;
+    if (held)
+        pass->held_count++;
+    else
+        pass->held_count--;
+    if (pass->held_count > 0)
+        uv_ref((uv_handle_t *)&pass->timer);
+    else
+        uv_unref((uv_handle_t *)&pass->timer);
+    arm(pass);
+}
+
+void pass_leave(struct pass *pass, struct pass_member *member) {
+    pass_forget(member);
+    timers_cancel(pass->deadlines, &member->deadline);
+    pass_hold(pass, member, false);
 }

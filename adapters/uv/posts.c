@@ -107,6 +107,14 @@ static void on_async(uv_async_t *async) {
     if (!posts->canceled) (void)uv_async_send(async);
 }
 
+struct posts *posts_new(lago_connection_t *conn) {
+    struct posts *posts = calloc(1, sizeof *posts);
+    if (posts != NULL) posts->conn = conn;
+    return posts;
+}
+
+void posts_free(struct posts *posts) { free(posts); }
+
 static int posts_open(struct posts *posts, uv_loop_t *loop) {
     lago_poster_t *poster = poster_new(&posts->async);
     if (poster == NULL) return LAGO_ENOMEM;

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-/* The loop's end of a poster, inside the transport. */
+/* The loop's end of a poster. */
 struct posts {
     lago_connection_t *conn;
     lago_poster_t *poster; /* NULL until one was asked for */
@@ -19,6 +19,10 @@ struct posts {
     void (*closed)(void *data);
     void *closed_data;
 };
+
+/* For the first poster of a connection: malloc's memory, as that of all posts. NULL without. */
+struct posts *posts_new(lago_connection_t *conn);
+void posts_free(struct posts *posts); /* closed, or never opened; NULL is allowed */
 
 /* The poster with one more owner; the first time it is made. As lago_connection_poster. */
 int posts_poster(struct posts *posts, uv_loop_t *loop, lago_poster_t **poster);

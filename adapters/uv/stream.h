@@ -20,19 +20,34 @@
 struct stream;
 
 /* Slices of one write: about what a turn produces; Linux takes up to 1024, and copies the vector either way. */
-#define STREAM_SLICES_MAX 64
+#define STREAM_SLICES_MAX 128
 
-/* What a stream needs, and says to whom it belongs. After `closed` it is gone. */
+/* A place for what is read next. */
+struct stream_offer {
+    uint8_t *data; /* NULL: for want of memory there is none */
+    size_t size;
+    bool again; /* one more read may follow in this wake-up: this one costs its reader nothing */
+};
+
+struct stream_owner;
+
+/* What a stream says to whom it belongs. After `closed` it is gone. */
+struct stream_events {
+    void (*connected)(struct stream_owner *owner, struct stream *stream, int status);
+    /* Where the next read goes; false: not now. `received` or `declined` follows at once, unless there was no memory. */
+    bool (*offer)(struct stream_owner *owner, struct stream_offer *offer);
+    void (*received)(struct stream_owner *owner, const struct stream_offer *offer, size_t size);
+    void (*declined)(struct stream_owner *owner);         /* nothing was read into what was offered */
+    void (*lost)(struct stream_owner *owner, int status); /* no more comes; LAGO_ENOMEM: for want of a buffer */
+    void (*writable)(struct stream_owner *owner);         /* after stream_write said less than it was given */
+    void (*closed)(struct stream_owner *owner);           /* stream_count went down */
+};
+
+/* And what it needs of him. */
 struct stream_owner {
+    const struct stream_events *events;
     lago_context_t *context;
     unsigned stream_count; /* those whose handles are not closed yet */
-    void (*connected)(struct stream_owner *owner, struct stream *stream, int status);
-    /* Where the next read goes: a slot for the buffer, which must be empty. A full one means: not now. */
-    struct slab **(*slot)(struct stream_owner *owner);
-    void (*received)(struct stream_owner *owner, size_t size); /* into the slot */
-    void (*lost)(struct stream_owner *owner, int status);      /* no more comes; LAGO_ENOMEM: for want of a buffer */
-    void (*writable)(struct stream_owner *owner);              /* after stream_write said less than it was given */
-    void (*closed)(struct stream_owner *owner);                /* stream_count went down */
 };
 
 /* How to connect. Borrowed during the call. */
@@ -74,8 +89,12 @@ struct stream *stream_of_node(struct list *node);
 /* The peer in words. */
 void stream_endpoint(const struct stream *stream, char *endpoint, size_t size);
 
+/* Whether its peer is on this machine: of the loopback, or a Unix domain socket. */
+bool stream_is_local(const struct stream *stream);
+
 /* Start or stop reading. 0 or libuv's error. */
 int stream_set_reading(struct stream *stream, bool reading);
+bool stream_is_reading(const struct stream *stream);
 
 /* Whether the kernel holds bytes of it, or its end, that have not been read. */
 bool stream_unread(const struct stream *stream);

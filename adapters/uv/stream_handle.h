@@ -10,20 +10,21 @@ struct stream {
         uv_pipe_t pipe;
     } own;
     uv_stream_t *handle; /* in `own`, or the caller's */
-    uv_poll_t poll;      /* says when the peer takes bytes again; made at the first full send buffer */
-    uv_connect_t request;
+    uv_poll_t *poll;     /* says when the peer takes bytes again; made at the first full send buffer, NULL: not yet */
     struct stream_owner *owner;
-    struct stream_gift gift;
+    struct stream_gift *gift; /* NULL: it was connected here */
     struct list node;
     size_t address;
     uint64_t written; /* handed to the kernel */
     int fd;           /* the socket */
-    int poll_fd;      /* its duplicate: libuv refuses two watchers for one descriptor. -1: no poll handle yet */
+    int poll_fd;      /* its duplicate: libuv refuses two watchers for one descriptor */
     unsigned handle_count;
     bool connected;
     bool reading;
-    bool lost;    /* the owner was told */
-    bool full;    /* the last read filled the buffer: no second one in this wake-up */
+    bool lost; /* the owner was told */
+    struct stream_offer offer;
+    size_t burst; /* bytes read in this wake-up */
+    bool full;    /* no other read in this wake-up */
     bool refused; /* the last buffer, on purpose */
     bool blocked; /* the send buffer is full: `poll` is awaited */
     bool write_failed;

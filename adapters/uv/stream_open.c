@@ -10,8 +10,6 @@ static struct stream *make(struct stream_owner *owner) {
     struct stream *stream = mem_zero(&owner->context->environment.alloc, 1, sizeof *stream);
     if (stream == NULL) return NULL;
     stream->owner = owner;
-    stream->poll_fd = -1;
-    stream->request.data = stream;
     stream->handle = (uv_stream_t *)&stream->own;
     list_init(&stream->node);
     return stream;
@@ -71,25 +69,39 @@ static int set_options(int fd, const lago_tcp_options_t *options) {
 
 static void on_connect(uv_connect_t *request, int status) {
     struct stream *stream = request->data;
+    mem_free(&stream->owner->context->environment.alloc, request);
     if (stream->closing) return;
     stream->connected = status == 0;
     if (status == 0 && stream->fd < 0) (void)uv_fileno((uv_handle_t *)stream->handle, &stream->fd);
-    stream->owner->connected(stream->owner, stream, status);
+    stream->owner->events->connected(stream->owner, stream, status);
 }
 
-static int connect_tcp(struct stream *stream, const union address *address, const struct stream_options *options) {
+static int connect_tcp(struct stream *stream, uv_connect_t *request, const union address *address,
+                       const struct stream_options *options) {
     int rc = uv_fileno((uv_handle_t *)&stream->own.tcp, &stream->fd);
     if (rc == 0) rc = set_options(stream->fd, &options->tcp);
     if (rc == 0 && options->local != NULL) rc = uv_tcp_bind(&stream->own.tcp, &options->local->any, 0);
-    if (rc == 0) rc = uv_tcp_connect(&stream->request, &stream->own.tcp, &address->any, on_connect);
+    if (rc == 0) rc = uv_tcp_connect(request, &stream->own.tcp, &address->any, on_connect);
     return rc;
 }
 
 /* libuv makes the socket of a pipe when it connects, and tells every failure by the callback. */
-static int connect_pipe(struct stream *stream, const union address *address) {
+static int connect_pipe(struct stream *stream, uv_connect_t *request, const union address *address) {
     stream->fd = -1;
-    uv_pipe_connect(&stream->request, &stream->own.pipe, address->local.sun_path, on_connect);
+    uv_pipe_connect(request, &stream->own.pipe, address->local.sun_path, on_connect);
     return 0;
+}
+
+/* The request lives until on_connect, which comes in any case, unless this fails. */
+static int start_connecting(struct stream *stream, const union address *address, const struct stream_options *options) {
+    const lago_allocator_t *alloc = &stream->owner->context->environment.alloc;
+    uv_connect_t *request = mem_zero(alloc, 1, sizeof *request);
+    if (request == NULL) return LAGO_ENOMEM;
+    request->data = stream;
+    bool is_pipe = address->any.sa_family == AF_UNIX;
+    int rc = is_pipe ? connect_pipe(stream, request, address) : connect_tcp(stream, request, address, options);
+    if (rc < 0) mem_free(alloc, request);
+    return rc;
 }
 
 int stream_open(struct stream_owner *owner, const union address *address, const struct stream_options *options,
@@ -105,7 +117,7 @@ int stream_open(struct stream_owner *owner, const union address *address, const 
         return rc;
     }
     begin(made);
-    rc = is_pipe ? connect_pipe(made, address) : connect_tcp(made, address, options);
+    rc = start_connecting(made, address, options);
     if (rc < 0) {
         stream_close(made, false);
         return rc;
@@ -147,20 +159,28 @@ int stream_check(const uv_loop_t *loop, const struct stream_gift *gift) {
 struct stream *stream_accept(struct stream_owner *owner, const struct stream_gift *gift) {
     struct stream *stream = make(owner);
     if (stream == NULL) return NULL;
-    stream->gift = *gift;
+    stream->gift = mem_alloc(&owner->context->environment.alloc, sizeof *gift);
+    if (stream->gift == NULL) {
+        stream_decline(stream);
+        return NULL;
+    }
+    *stream->gift = *gift;
     if (gift->handle != NULL) stream->handle = gift->handle;
     return stream;
 }
 
 void stream_decline(struct stream *stream) {
-    if (stream != NULL) mem_free(&stream->owner->context->environment.alloc, stream);
+    if (stream == NULL) return;
+    const lago_allocator_t *alloc = &stream->owner->context->environment.alloc;
+    mem_free(alloc, stream->gift);
+    mem_free(alloc, stream);
 }
 
 static int open_descriptor(struct stream *stream) {
     union address peer = { .any = { .sa_family = AF_UNSPEC } };
     socklen_t size = sizeof peer;
     uv_loop_t *loop = stream->owner->context->loop;
-    int fd = stream->gift.fd;
+    int fd = stream->gift->fd;
     bool is_pipe = getpeername(fd, &peer.any, &size) == 0 && peer.any.sa_family == AF_UNIX;
     stream->fd = fd;
     if (is_pipe) {
@@ -175,7 +195,7 @@ static int open_descriptor(struct stream *stream) {
 
 int stream_begin(struct stream *stream) {
     int rc;
-    if (stream->gift.handle != NULL) {
+    if (stream->gift->handle != NULL) {
         (void)uv_read_stop(stream->handle);
         begin(stream);
         rc = uv_fileno((uv_handle_t *)stream->handle, &stream->fd);
@@ -184,6 +204,12 @@ int stream_begin(struct stream *stream) {
     }
     stream->connected = rc == 0;
     return rc;
+}
+
+bool stream_is_local(const struct stream *stream) {
+    union address peer = { .any = { .sa_family = AF_UNSPEC } };
+    socklen_t size = sizeof peer;
+    return getpeername(stream->fd, &peer.any, &size) == 0 && address_is_local(&peer);
 }
 
 void stream_endpoint(const struct stream *stream, char *endpoint, size_t size) {

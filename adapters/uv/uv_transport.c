@@ -11,9 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-/* The timer that keeps the loop alive while nothing is due: a day, any long time will do. */
-#define KEEPER_MS ((uint64_t)24 * 60 * 60 * 1000)
-
 /* News found inside a verb, told in the next turn. */
 enum news { NO_NEWS, NEWS_RESOLVED, NEWS_ADOPTED, NEWS_LOST };
 
@@ -21,25 +18,23 @@ struct uv_transport {
     struct stream_owner owner; /* streams know their transport as this */
     struct wire wire;          /* the link */
     struct pass_member member;
-    struct pass *pass; /* until the start: for the context, in case it has none */
-    uv_timer_t timer;
-    uint64_t armed; /* when the timer fires */
-    struct posts posts;
+    struct pass *pass;      /* until the start: for the context, in case it has none */
+    struct posts *posts;    /* NULL until a poster was asked for */
     struct lookup *lookup;  /* the lookup that runs, or NULL */
     struct list connecting; /* streams that race */
     struct stream *gift;    /* the caller's, until it is adopted */
     int gift_status;
     struct address_list addresses;
+    union address *path; /* of a Unix domain socket, instead of items in the list */
     struct stream_options options;
-    union address local;          /* options.local, if there is one */
+    union address *local;         /* options.local, NULL until there was one */
     struct tls_context **trusted; /* by the number of the parameters; NULL for those without TLS */
     size_t trusted_count;
-    char endpoint[ENDPOINT_SIZE];
     enum news news;
     int news_status;
     bool started;
     bool finishing;
-    unsigned handle_count; /* timer and async, once finishing */
+    bool posts_closing;
 };
 
 static const lago_allocator_t *alloc_of(const struct uv_transport *t) { return &t->owner.context->environment.alloc; }
@@ -53,50 +48,26 @@ static void set_news(struct uv_transport *t, enum news news, int status) {
     t->news_status = status;
 }
 
-static void on_timer(uv_timer_t *timer);
-
 /* ---------------------------------------------------------------- settle: what the client wants */
-
-/*
- * Loop time and uv_hrtime are one clock, so the delay counts from the loop's cached time: a timer that is set late in a long turn
- * does not fire early. One that is armed for an earlier time is left to fire, and then this is asked again.
- */
-static void arm_timer(struct uv_transport *t, uint64_t now, uint64_t deadline, bool alive) {
-    if (alive) deadline = deadline_min(deadline, deadline_after(now, KEEPER_MS));
-    if (deadline == DEADLINE_NEVER) return;
-    if (uv_is_active((uv_handle_t *)&t->timer) && t->armed <= deadline) return;
-    t->armed = deadline;
-    uv_timer_start(&t->timer, on_timer, deadline - now, 0); /* fails only without a callback or on a closing handle */
-}
 
 static void settle(struct uv_transport *t) {
     struct wire *wire = &t->wire;
-    pass_forget(&t->member);
     if (t->finishing) return;
+    pass_forget(&t->member);
     wire_give_slab(wire);
     struct link_wants wants = link_wants(wire->conn);
     if (wire->stream != NULL) {
-        int rc = stream_set_reading(wire->stream, wire_wants_read(wire, &wants));
+        bool reading = wire_wants_read(wire, &wants) || (stream_is_reading(wire->stream) && wire_keeps_reading(wire, &wants));
+        int rc = stream_set_reading(wire->stream, reading);
         if (rc < 0) set_news(t, NEWS_LOST, rc);
     }
-    if (wants.alive)
-        uv_ref((uv_handle_t *)&t->timer);
-    else
-        uv_unref((uv_handle_t *)&t->timer);
-    uint64_t now = uv_now(t->owner.context->loop);
-    bool due = wants.deadline <= now;
-    arm_timer(t, now, due ? DEADLINE_NEVER : wants.deadline, wants.alive);
+    if (context_is_rich(t->owner.context)) context_tidy_later(t->owner.context);
+    struct pass *pass = t->owner.context->pass;
+    bool due = wants.deadline <= uv_now(t->owner.context->loop);
+    if (!due) pass_at(pass, &t->member, wants.deadline);
+    pass_hold(pass, &t->member, wants.alive);
     bool work = wants.turn || due || t->news != NO_NEWS || wire_wants_flush(wire, &wants) || wire_wants_pump(wire, &wants);
-    if (work) pass_later(t->owner.context->pass, &t->member, wants.alive);
-}
-
-/*
- * Only a mark: link_turn is called before the loop polls, so that between two turns of a client there always is a look at the
- * sockets. A client that finds itself late relies on that.
- */
-static void on_timer(uv_timer_t *timer) {
-    struct uv_transport *t = timer->data;
-    pass_later(t->owner.context->pass, &t->member, uv_has_ref((uv_handle_t *)timer));
+    if (work) pass_later(pass, &t->member, wants.alive);
 }
 
 /* ---------------------------------------------------------------- the turn */
@@ -120,19 +91,32 @@ static void tell_news(struct uv_transport *t) {
     }
 }
 
-static void work(struct pass_member *member) {
-    struct uv_transport *t = LIST_ENTRY(member, struct uv_transport, member);
+static void work_on(struct uv_transport *t) {
     uint64_t pass = t->owner.context->pass->number;
     tell_news(t);
     if (t->finishing) return;
     struct link_wants wants = link_wants(t->wire.conn);
-    if (member->pass != pass && (wants.turn || wants.deadline <= clock_ms())) {
-        member->pass = pass; /* the second round of a pass only writes */
+    if (wants.write_first) {
+        wire_flush(&t->wire);
+        wants = link_wants(t->wire.conn);
+    }
+    if (t->member.pass != pass && (wants.turn || wants.deadline <= clock_ms())) {
+        t->member.pass = pass; /* the second round of a pass only writes */
         link_turn(t->wire.conn);
     }
     wire_pump(&t->wire);
     wire_flush(&t->wire);
     settle(t);
+}
+
+static void finish_when_closed(struct uv_transport *t);
+
+static void work(struct pass_member *member) {
+    struct uv_transport *t = LIST_ENTRY(member, struct uv_transport, member);
+    if (t->finishing)
+        finish_when_closed(t);
+    else
+        work_on(t);
 }
 
 /* ---------------------------------------------------------------- news of lookups and streams */
@@ -144,7 +128,7 @@ static int take_addresses(struct uv_transport *t, struct address_list list) {
         address_list_alternate(&t->addresses);
         return 0;
     }
-    address_list_keep(&t->addresses, t->local.any.sa_family);
+    address_list_keep(&t->addresses, t->local->any.sa_family);
     return t->addresses.count > 0 ? 0 : UV_EAI_ADDRFAMILY;
 }
 
@@ -179,11 +163,20 @@ static void on_connected(struct stream_owner *owner, struct stream *stream, int 
     settle(t);
 }
 
-static struct slab **slot(struct stream_owner *owner) { return wire_slot(&transport_of(owner)->wire); }
+static bool offer(struct stream_owner *owner, struct stream_offer *offer) {
+    return wire_offer(&transport_of(owner)->wire, offer);
+}
 
-static void on_received(struct stream_owner *owner, size_t size) {
+static void on_declined(struct stream_owner *owner) { wire_declined(&transport_of(owner)->wire); }
+
+/*
+ * What the turn has made leaves at once: else an answer waited for all others of the loop. If there is more to do it may make more,
+ * and all of that leaves together.
+ */
+static void on_received(struct stream_owner *owner, const struct stream_offer *offer, size_t size) {
     struct uv_transport *t = transport_of(owner);
-    wire_received(&t->wire, size);
+    wire_received(&t->wire, offer, size);
+    if (!t->finishing && !link_wants(t->wire.conn).turn) wire_flush(&t->wire);
     settle(t);
 }
 
@@ -250,24 +243,42 @@ static void tell_later(struct uv_transport *t, enum news news, int status) {
 
 static void clear_addresses(struct uv_transport *t) {
     mem_free(alloc_of(t), t->addresses.items);
+    mem_free(alloc_of(t), t->path);
+    t->path = NULL;
     t->addresses = (struct address_list){ .items = NULL };
 }
 
 /* An address needs no lookup: the thread pool may be busy for long with others' names. */
 static int resolve_at_once(struct uv_transport *t, const union address *address) {
-    struct address_list list = { .items = mem_zero(alloc_of(t), 1, sizeof *address), .count = 1 };
-    if (list.items == NULL) return LAGO_ENOMEM;
-    list.items[0] = *address;
+    struct address_list list = { .count = 1 };
+    if (address->any.sa_family == AF_UNIX) {
+        t->path = mem_alloc(alloc_of(t), sizeof *address);
+        if (t->path == NULL) return LAGO_ENOMEM;
+        *t->path = *address;
+    } else {
+        list.items = mem_alloc(alloc_of(t), sizeof *list.items);
+        if (list.items == NULL) return LAGO_ENOMEM;
+        list.items[0] = address->ip;
+    }
     tell_later(t, NEWS_RESOLVED, take_addresses(t, list));
     return 0;
+}
+
+static const union address *address_at(const struct uv_transport *t, size_t i, union address *room) {
+    if (t->path != NULL) return t->path;
+    memset(room, 0, sizeof *room);
+    room->ip = t->addresses.items[i];
+    return room;
 }
 
 static int set_options(struct uv_transport *t, const struct link_target *target) {
     static const lago_tcp_options_t defaults = { .keepcnt = 0 };
     t->options = (struct stream_options){ .tcp = target->tcp_options != NULL ? *target->tcp_options : defaults };
     if (target->local_address == NULL || target->host[0] == '/') return 0;
-    t->options.local = &t->local;
-    return address_numeric(target->local_address, 0, &t->local);
+    if (t->local == NULL) t->local = mem_zero(alloc_of(t), 1, sizeof *t->local);
+    if (t->local == NULL) return LAGO_ENOMEM;
+    t->options.local = t->local;
+    return address_numeric(target->local_address, 0, t->local);
 }
 
 static int transport_resolve(void *self, const struct link_target *target) {
@@ -291,7 +302,8 @@ static int transport_connect(void *self, size_t address) {
     struct uv_transport *t = self;
     struct stream *stream;
     if (address >= t->addresses.count) return LAGO_EINVAL;
-    int rc = stream_open(&t->owner, &t->addresses.items[address], &t->options, &stream);
+    union address room;
+    int rc = stream_open(&t->owner, address_at(t, address, &room), &t->options, &stream);
     if (rc < 0) return rc;
     *stream_address(stream) = address;
     list_append(&t->connecting, stream_node(stream));
@@ -301,15 +313,21 @@ static int transport_connect(void *self, size_t address) {
 static int transport_adopt(void *self) {
     struct uv_transport *t = self;
     if (t->gift == NULL) return LAGO_EINVAL;
-    stream_endpoint(t->gift, t->endpoint, sizeof t->endpoint);
     tell_later(t, NEWS_ADOPTED, t->gift_status);
     return 0;
 }
 
 static const char *transport_endpoint(void *self, size_t address) {
     struct uv_transport *t = self;
-    if (address < t->addresses.count) address_format(&t->addresses.items[address], t->endpoint, sizeof t->endpoint);
-    return t->endpoint; /* of a stream that was adopted: what it was then */
+    struct stream *adopted = t->gift != NULL ? t->gift : t->wire.stream;
+    char *endpoint = t->owner.context->endpoint;
+    endpoint[0] = '\0';
+    union address room;
+    if (address < t->addresses.count)
+        address_format(address_at(t, address, &room), endpoint, ENDPOINT_SIZE);
+    else if (adopted != NULL)
+        stream_endpoint(adopted, endpoint, ENDPOINT_SIZE);
+    return endpoint;
 }
 
 /* ---------------------------------------------------------------- TLS */
@@ -339,6 +357,8 @@ static int transport_secure(void *self, size_t parameters, const char *host) {
     return rc;
 }
 
+static bool transport_is_private(const void *self) { return wire_is_private(&((const struct uv_transport *)self)->wire); }
+
 static lago_tls_info_t transport_tls(const void *self) {
     const struct uv_transport *t = self;
     if (t->wire.filter == NULL || t->wire.securing) return (lago_tls_info_t){ .version = "", .cipher = "" };
@@ -349,13 +369,15 @@ static lago_tls_info_t transport_tls(const void *self) {
 
 /* ---------------------------------------------------------------- asking */
 
+static void transport_push(void *self) { wire_push(&((struct uv_transport *)self)->wire); }
+
 static bool transport_unread(void *self) { return wire_unread(&((struct uv_transport *)self)->wire); }
 
 static uint64_t transport_taken(void *self, bool *waiting) { return wire_taken(&((struct uv_transport *)self)->wire, waiting); }
 
 static void transport_cancel_posts(void *self) {
     struct uv_transport *t = self;
-    posts_cancel(&t->posts);
+    if (t->posts != NULL) posts_cancel(t->posts);
 }
 
 /* ---------------------------------------------------------------- the end */
@@ -370,9 +392,12 @@ static void on_detached(void *data) {
 }
 
 static void finish_when_closed(struct uv_transport *t) {
-    if (!t->finishing || t->handle_count > 0 || t->owner.stream_count > 0) return;
+    if (!t->finishing || t->posts_closing || t->owner.stream_count > 0) return;
+    pass_leave(t->owner.context->pass, &t->member);
     clear_addresses(t);
     clear_trusted(t);
+    mem_free(alloc_of(t), t->local);
+    posts_free(t->posts);
     wire_clear(&t->wire);
     context_detach(t->owner.context, on_detached, t);
 }
@@ -381,21 +406,19 @@ static void on_stream_closed(struct stream_owner *owner) { finish_when_closed(tr
 
 static void on_posts_closed(void *data) {
     struct uv_transport *t = data;
-    t->handle_count--;
+    t->posts_closing = false;
     finish_when_closed(t);
 }
-
-static void on_timer_closed(uv_handle_t *handle) { on_posts_closed(handle->data); }
 
 static void transport_finish(void *self) {
     struct uv_transport *t = self;
     transport_hang_up(t, false);
     drop_gift(t); /* nobody came to adopt it */
     t->finishing = true;
-    pass_forget(&t->member);
-    t->handle_count = 1;
-    uv_close((uv_handle_t *)&t->timer, on_timer_closed);
-    if (posts_close(&t->posts, on_posts_closed, t)) t->handle_count++;
+    pass_leave(t->owner.context->pass, &t->member);
+    t->posts_closing = t->posts != NULL && posts_close(t->posts, on_posts_closed, t);
+    if (!t->posts_closing && t->owner.stream_count == 0)
+        pass_wake(t->owner.context->pass, &t->member); /* not from inside a verb */
 }
 
 const struct transport_ops uv_transport_ops = {
@@ -408,10 +431,12 @@ const struct transport_ops uv_transport_ops = {
     .adopt = transport_adopt,
     .endpoint = transport_endpoint,
     .secure = transport_secure,
+    .is_private = transport_is_private,
     .tls = transport_tls,
     .taken = transport_taken,
     .hang_up = transport_hang_up,
     .wake = transport_wake,
+    .push = transport_push,
     .unread = transport_unread,
     .cancel_posts = transport_cancel_posts,
     .finish = transport_finish,
@@ -419,22 +444,28 @@ const struct transport_ops uv_transport_ops = {
 
 /* ---------------------------------------------------------------- the beginning */
 
+static const struct stream_events events = {
+    .connected = on_connected,
+    .offer = offer,
+    .received = on_received,
+    .declined = on_declined,
+    .lost = on_lost,
+    .writable = on_writable,
+    .closed = on_stream_closed,
+};
+
 struct uv_transport *uv_transport_new(lago_context_t *context) {
     const lago_allocator_t *alloc = &context->environment.alloc;
     struct uv_transport *t = mem_zero(alloc, 1, sizeof *t);
     if (t == NULL) return NULL;
-    t->pass = pass_new(alloc);
-    if (t->pass == NULL) {
+    if (context->pass == NULL) t->pass = pass_new(alloc);
+    if ((context->pass == NULL && t->pass == NULL) || context_join(context) < 0) {
+        if (t->pass != NULL) pass_free(t->pass);
         mem_free(alloc, t);
         return NULL;
     }
     t->wire.context = t->owner.context = context_ref(context);
-    t->owner.connected = on_connected;
-    t->owner.slot = slot;
-    t->owner.received = on_received;
-    t->owner.lost = on_lost;
-    t->owner.writable = on_writable;
-    t->owner.closed = on_stream_closed;
+    t->owner.events = &events;
     list_init(&t->connecting);
     pass_member_init(&t->member, work);
     return t;
@@ -442,7 +473,8 @@ struct uv_transport *uv_transport_new(lago_context_t *context) {
 
 void uv_transport_free(struct uv_transport *t) {
     lago_context_t *context = t->owner.context;
-    pass_free(t->pass);
+    if (t->pass != NULL) pass_free(t->pass);
+    context_part(context);
     stream_decline(t->gift);
     clear_trusted(t);
     mem_free(alloc_of(t), t);
@@ -455,10 +487,7 @@ int uv_transport_give(struct uv_transport *t, const struct stream_gift *gift) {
 }
 
 void uv_transport_start(struct uv_transport *t, lago_connection_t *conn) {
-    t->wire.conn = t->posts.conn = conn;
-    uv_timer_init(t->owner.context->loop, &t->timer); /* cannot fail */
-    t->timer.data = t;
-    uv_unref((uv_handle_t *)&t->timer);
+    t->wire.conn = conn;
     context_attach(t->owner.context, t->pass);
     t->pass = NULL; /* the context's now */
     t->started = true;
@@ -467,5 +496,7 @@ void uv_transport_start(struct uv_transport *t, lago_connection_t *conn) {
 }
 
 int uv_transport_poster(struct uv_transport *t, lago_poster_t **poster) {
-    return posts_poster(&t->posts, t->owner.context->loop, poster);
+    if (t->posts == NULL) t->posts = posts_new(t->wire.conn);
+    if (t->posts == NULL) return LAGO_ENOMEM;
+    return posts_poster(t->posts, t->owner.context->loop, poster);
 }

@@ -6,6 +6,11 @@
 /* Bytes written in one go before others get their turn: a millisecond at 8 Gbit/s. */
 #define FLUSH_SIZE ((size_t)1024 * 1024)
 
+/* Plaintext that is handed over at once: the cache keeps it until it is read, and no call of the system is saved by more. */
+#define PLAINTEXT_SIZE ((size_t)128 * 1024)
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
 static void give(struct wire *wire, struct slab **slab) {
     if (*slab != NULL) slab_give(&wire->context->slabs, *slab);
     *slab = NULL;
@@ -91,22 +96,35 @@ static bool shake_hands(struct wire *wire) {
     return true;
 }
 
-/* One piece of plaintext for the client. @return whether there may be more. */
-static bool decrypt(struct wire *wire) {
-    if (wire->slab == NULL) wire->slab = slab_take(&wire->context->slabs);
-    if (wire->slab == NULL) {
-        lose(wire, LAGO_ENOMEM);
-        return false;
+/* Plaintext for the client: into a message, or into the slab. @return bytes, or as tls_filter_read; LAGO_ENOMEM. */
+static int64_t decrypt_some(struct wire *wire) {
+    uint8_t *room;
+    size_t max = link_room(wire->conn, &room);
+    if (max > 0) {
+        int64_t size = tls_filter_read(wire->filter, room, max);
+        if (size > 0) link_filled(wire->conn, room, (size_t)size);
+        return size;
     }
-    int64_t size = tls_filter_read(wire->filter, wire->slab->data, wire->context->slabs.size);
+    if (wire->slab == NULL) wire->slab = slab_take(&wire->context->slabs);
+    if (wire->slab == NULL) return LAGO_ENOMEM;
+    max = least(least(wire->slab->size, link_read_max(wire->conn)), PLAINTEXT_SIZE);
+    int64_t size = tls_filter_read(wire->filter, wire->slab->data, max);
+    if (size > 0) link_input(wire->conn, wire->slab->data, (size_t)size);
+    return size;
+}
+
+/* One piece of plaintext. @return whether there may be more. */
+static bool decrypt(struct wire *wire) {
+    struct tls_filter *filter = wire->filter;
+    int64_t size = decrypt_some(wire);
     if (size > 0) {
-        struct tls_filter *filter = wire->filter;
-        link_input(wire->conn, wire->slab->data, (size_t)size);
         if (wire->filter == filter) link_turn(wire->conn);
         return wire->filter == filter;
     }
     wire->unpumped = false;
-    if (size == TLS_CLOSED)
+    if (size == LAGO_ENOMEM)
+        lose(wire, LAGO_ENOMEM);
+    else if (size == TLS_CLOSED)
         lose(wire, UV_EOF);
     else if (size < 0)
         fail(wire);
@@ -140,9 +158,24 @@ void wire_pump(struct wire *wire) {
 
 /* ---------------------------------------------------------------- in */
 
-struct slab **wire_slot(struct wire *wire) {
-    return wire->filter != NULL ? &wire->ciphertext : &wire->slab;
+static struct slab **slot(struct wire *wire) { return wire->filter != NULL ? &wire->ciphertext : &wire->slab; }
+
+/* Bytes of a message go where they belong; all else into a slab. */
+bool wire_offer(struct wire *wire, struct stream_offer *offer) {
+    struct slab **place = slot(wire);
+    if (*place != NULL) return false;
+    if (wire->filter == NULL) offer->size = link_room(wire->conn, &offer->data);
+    if (offer->size == 0) {
+        *place = slab_take(&wire->context->slabs);
+        if (*place == NULL) return true;
+        offer->data = (*place)->data;
+        offer->size = wire->filter == NULL ? least((*place)->size, link_read_max(wire->conn)) : (*place)->size;
+    }
+    offer->again = *place == NULL || offer->size < (*place)->size;
+    return true;
 }
+
+void wire_declined(struct wire *wire) { give(wire, slot(wire)); }
 
 /* Only into what is empty; and while the filter has input, an end of the stream would overtake it. */
 bool wire_wants_read(const struct wire *wire, const struct link_wants *wants) {
@@ -150,16 +183,26 @@ bool wire_wants_read(const struct wire *wire, const struct link_wants *wants) {
     return wants->read && !full && !wire->unpumped && !wire->over;
 }
 
-void wire_received(struct wire *wire, size_t size) {
+/* Stopping and starting are calls of the system (epoll_ctl), and what is offered meanwhile is nothing. */
+bool wire_keeps_reading(const struct wire *wire, const struct link_wants *wants) {
+    return wants->read && wants->turn && !wire->over;
+}
+
+void wire_received(struct wire *wire, const struct stream_offer *offer, size_t size) {
     struct stream *stream = wire->stream;
+    const struct slab *slab = *slot(wire);
+    if (slab != NULL && offer->size == slab->size) slab_filled(&wire->context->slabs, slab, size);
     if (wire->filter != NULL) {
-        tls_filter_input(wire->filter, wire->ciphertext->data, size);
+        tls_filter_input(wire->filter, offer->data, size);
         wire->unpumped = true;
         wire_pump(wire);
-    } else {
-        link_input(wire->conn, wire->slab->data, size);
-        if (wire->stream == stream) link_turn(wire->conn);
+        return;
     }
+    if (slab != NULL)
+        link_input(wire->conn, offer->data, size);
+    else
+        link_filled(wire->conn, offer->data, size);
+    if (wire->stream == stream) link_turn(wire->conn);
 }
 
 /* TLS says goodbye by close_notify: without it somebody may have cut what was still to come. */
@@ -180,16 +223,16 @@ static bool takes_output(const struct wire *wire) {
 }
 
 bool wire_wants_flush(const struct wire *wire, const struct link_wants *wants) {
-    if (wire->stream == NULL || !stream_can_write(wire->stream)) return false;
-    return has_ciphertext(wire) || (wants->write && takes_output(wire));
+    if (wire->stream == NULL) return false;
+    if (wire->trouble < 0) return true;
+    return stream_can_write(wire->stream) && (has_ciphertext(wire) || (wants->write && takes_output(wire)));
 }
 
 /* @return bytes that left; 0: none did. */
-static size_t push(struct wire *wire, const struct slice *slices, size_t count) {
+static size_t put(struct wire *wire, const struct slice *slices, size_t count) {
     ssize_t sent = stream_write(wire->stream, slices, count);
-    if (sent >= 0) return (size_t)sent;
-    link_write_failed(wire->conn, (int)sent);
-    return 0;
+    if (sent < 0) wire->trouble = (int)sent;
+    return sent > 0 ? (size_t)sent : 0;
 }
 
 /* As much as the kernel takes. Nobody is told: what the client gave has been reported when it was encrypted. */
@@ -197,52 +240,90 @@ static void write_ciphertext(struct wire *wire) {
     struct slice slices[STREAM_SLICES_MAX];
     while (has_ciphertext(wire) && stream_can_write(wire->stream)) {
         size_t count = tls_filter_output(wire->filter, slices, STREAM_SLICES_MAX);
-        size_t size = push(wire, slices, count);
-        if (size == 0) return; /* and the client may have hung up */
+        size_t size = put(wire, slices, count);
+        if (size == 0) return;
         tls_filter_written(wire->filter, size);
     }
 }
 
-/* @return plaintext bytes taken. */
-static size_t encrypt(struct wire *wire) {
+/* What fills records. @return how many slices are left; if none, they are as they were. */
+static size_t cut_to_records(struct slice *slices, size_t count) {
+    size_t size = 0, kept = 0;
+    for (size_t i = 0; i < count; i++) size += slices[i].size;
+    for (size -= size % TLS_RECORD_SIZE_MAX; size > 0; size -= slices[kept++].size)
+        if (slices[kept].size > size) slices[kept].size = size;
+    return kept;
+}
+
+/* `whole`: no record that more would still fit into. @return plaintext bytes taken. */
+static size_t encrypt(struct wire *wire, bool whole) {
     struct slice slices[STREAM_SLICES_MAX];
     if (!takes_output(wire)) return 0;
     size_t count = link_output(wire->conn, slices, STREAM_SLICES_MAX);
+    size_t cut = whole || count == STREAM_SLICES_MAX ? cut_to_records(slices, count) : 0;
+    if (whole || cut > 0) count = cut;
     int64_t size = count > 0 ? tls_filter_write(wire->filter, slices, count) : 0;
-    if (size < 0) fail(wire);
+    if (size < 0) wire->trouble = LAGO_ETLS;
     if (size <= 0) return 0;
     link_written(wire->conn, (size_t)size);
     return (size_t)size;
 }
 
-static void flush_secure(struct wire *wire) {
-    for (size_t sent = 0; sent < FLUSH_SIZE;) {
-        size_t size = link_wants(wire->conn).write ? encrypt(wire) : 0;
+static void write_secure(struct wire *wire, bool output, bool whole) {
+    struct tls_filter *filter = wire->filter;
+    for (size_t sent = 0; sent < FLUSH_SIZE && wire->trouble == 0;) {
+        size_t size = output ? encrypt(wire, whole) : 0;
+        if (wire->filter != filter) return; /* it has hung up */
         write_ciphertext(wire);
-        if (size == 0 || wire->filter == NULL || !stream_can_write(wire->stream)) return;
+        if (size == 0 || !stream_can_write(wire->stream)) return;
         sent += size;
     }
 }
 
-static void flush_plain(struct wire *wire) {
+static void write_plain(struct wire *wire) {
     struct slice slices[STREAM_SLICES_MAX];
     struct stream *stream = wire->stream;
-    if (!takes_output(wire) || !link_wants(wire->conn).write) return;
+    if (!takes_output(wire)) return;
     for (size_t sent = 0; sent < FLUSH_SIZE && wire->stream == stream && stream_can_write(stream);) {
         size_t count = link_output(wire->conn, slices, STREAM_SLICES_MAX);
-        size_t size = count > 0 ? push(wire, slices, count) : 0;
+        size_t size = count > 0 ? put(wire, slices, count) : 0;
         if (size == 0) return;
         link_written(wire->conn, size);
         sent += size;
     }
 }
 
-void wire_flush(struct wire *wire) {
-    if (wire->stream == NULL || !stream_can_write(wire->stream)) return;
+/* `output`: the client's as well. Calls the client, but only to take what it has. */
+static void write_out(struct wire *wire, bool output, bool whole) {
+    if (wire->trouble < 0 || !stream_can_write(wire->stream)) return;
     if (wire->filter != NULL)
-        flush_secure(wire);
-    else
-        flush_plain(wire);
+        write_secure(wire, output, whole);
+    else if (output)
+        write_plain(wire);
+}
+
+static void tell_trouble(struct wire *wire) {
+    int trouble = wire->trouble;
+    wire->trouble = 0;
+    if (trouble != LAGO_ETLS)
+        link_write_failed(wire->conn, trouble);
+    else if (!wire->over)
+        fail(wire);
+}
+
+void wire_flush(struct wire *wire) {
+    if (wire->stream == NULL) return;
+    if (stream_can_write(wire->stream)) write_out(wire, link_wants(wire->conn).write, false);
+    if (wire->trouble < 0) tell_trouble(wire);
+}
+
+void wire_push(struct wire *wire) {
+    if (wire->stream != NULL) write_out(wire, true, true);
+}
+
+bool wire_is_private(const struct wire *wire) {
+    if (wire->stream == NULL || wire->securing) return false;
+    return wire->filter != NULL ? tls_filter_is_verified(wire->filter) : stream_is_local(wire->stream);
 }
 
 uint64_t wire_taken(const struct wire *wire, bool *waiting) {
@@ -266,6 +347,7 @@ void wire_hang_up(struct wire *wire, bool reset) {
     give(wire, &wire->ciphertext);
     wire->filter = NULL;
     wire->securing = wire->unpumped = wire->over = false;
+    wire->trouble = 0;
     wire->stream = NULL;
     if (stream != NULL) stream_close(stream, reset);
 }

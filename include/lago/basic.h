@@ -61,6 +61,26 @@ LAGO_EXPORT int lago_basic_qos(lago_channel_t *ch, const lago_basic_qos_t *args,
 /** A delivery. Acknowledge it by its delivery_tag, now or later, unless the consumer has auto_ack. */
 typedef void (*lago_message_cb)(lago_channel_t *ch, const lago_message_t *message, void *data);
 
+/** A piece of a message's body, as it came. */
+typedef struct lago_body {
+    const lago_message_t *message; /* all of it but the body, which is empty here; with a `reason` its two tags only. Borrowed */
+    uint64_t size;                 /* bytes of the whole body, as the broker announced it */
+    uint64_t offset;               /* of the piece in it */
+    lago_bytes_t piece;            /* may be empty; no NUL behind it. Borrowed */
+    bool begins;                   /* the first call for this message: from here on its delivery_tag may be acknowledged */
+    bool ends;                     /* the last one; for a message that came at once it is the first as well */
+    const lago_reason_t *reason;   /* `ends` only: why the rest will never come. NULL: that was all of it. Borrowed */
+} lago_body_t;
+
+/**
+ * A delivery whose body is never held as a whole: large ones come piece by piece, in order, one after the other on a channel, while
+ * other channels' messages may come in between. message_size_max does not limit them: `size` is told with the first call, before
+ * a byte of the body, so who minds nacks. Each message that begins ends exactly once. Its rest never comes, and `reason` says why,
+ * when its channel ends or is closed first; an lago_basic_cancel lets it come to its end. After lago_channel_free and
+ * lago_connection_free nothing is told any more. A piece cannot be kept: `message` can, without its body.
+ */
+typedef void (*lago_body_cb)(lago_channel_t *ch, const lago_body_t *body, void *data);
+
 /** The broker cancelled the consumer (its queue was deleted, its node died): no delivery will follow. */
 typedef void (*lago_cancel_cb)(lago_channel_t *ch, lago_string_t consumer_tag, void *data);
 
@@ -74,9 +94,10 @@ typedef struct {
     bool exclusive;           /* no other consumer on this queue: else 403 */
     bool no_wait;
     lago_table_t arguments;     /* "x-priority", "x-stream-offset" ... */
-    lago_message_cb on_message; /* required */
+    lago_message_cb on_message; /* this one or on_body is required */
+    lago_body_cb on_body;       /* instead of on_message: bodies in pieces */
     lago_cancel_cb on_cancel;
-    void *data;                    /* for on_message and on_cancel */
+    void *data;                    /* for on_message, on_body and on_cancel */
     void (*free_data)(void *data); /* called once, after the last callback of this consumer */
     uint32_t timeout_ms;
     const lago_consumer_features_t *features; /* priority, stream offset ... as typed members: rabbitmq.h. NULL: none */
@@ -114,12 +135,32 @@ typedef struct {
 
 /**
  * Stop a consumer (1.8.3.5). RabbitMQ 3.10 fails (541) on a basic.cancel that it reads before it has sent consume-ok, so if that
- * is still to come the method leaves right after it. From the return of this call on its on_message is not called any more:
- * deliveries that are on their way are given back to the queue. Unacknowledged ones may still be acknowledged.
+ * is still to come the method leaves right after it. From the return of this call on its on_message is not called any more (nor
+ * on_body, but for a message that has begun): deliveries that are on their way, or held because it was paused, are given back to
+ * the queue. Unacknowledged ones may still be acknowledged.
  *
  * @return As every operation, and LAGO_ESTALE: the channel has no such consumer.
  */
 LAGO_EXPORT int lago_basic_cancel(lago_channel_t *ch, const lago_basic_cancel_t *args, lago_consumer_cb callback, void *data);
+
+/* What paused consumers of a connection hold at most, in bytes, but for the last message. */
+#define LAGO_HELD_SIZE_MAX (1024 * 1024)
+
+/**
+ * Have a consumer wait. AMQP has no word for that, so the broker goes on sending, as far as the prefetch count lets it: its
+ * messages are held, and told in their order after lago_consumer_resume, before anything new; other consumers go on. When all that
+ * paused consumers of the connection hold exceeds LAGO_HELD_SIZE_MAX, or when a message for on_body that is not here whole would
+ * begin or go on, nothing more of the connection is read until enough is resumed, cancelled or closed, as if by
+ * lago_connection_pause: so give a consumer that will wait a small prefetch count, or a connection of its own.
+ *
+ * Held messages are unacknowledged (lago_channel_unacked_count), but no LAGO_MULTIPLE covers them. When the consumer is cancelled
+ * by either side, or its channel closes, they are given back to their queue, or are lost with auto_ack; lago_basic_recover gives
+ * them back, and they come again. Both calls may be repeated, also in its own callbacks.
+ *
+ * @return 0, LAGO_EINVAL, LAGO_ECLOSED, or LAGO_ESTALE: the channel has no such consumer. Thread: the loop's.
+ */
+LAGO_EXPORT int lago_consumer_pause(lago_channel_t *ch, const char *consumer_tag);
+LAGO_EXPORT int lago_consumer_resume(lago_channel_t *ch, const char *consumer_tag);
 
 typedef struct {
     const char *queue;
@@ -195,14 +236,16 @@ typedef void (*lago_publish_cb)(lago_channel_t *ch, const lago_publish_result_t 
 LAGO_EXPORT const char *lago_publish_outcome_name(lago_publish_outcome_t outcome);
 
 /**
- * Publish a message (1.8.3.7), all or nothing. Before the connection is open and while it is blocked it is queued.
+ * Publish a message (1.8.3.7), all or nothing. Before the connection is open and while it is blocked it is queued
+ * (unless refuse_while_blocked says otherwise).
  *
  * @param args      Copied or encoded before the call returns, but for a body with release_body. On an error the body was not
  *                  taken and release_body is not called.
  * @param callback  The outcome, on a confirming channel; NULL without. Outcomes come by sequence number within what one
  *                  frame of the broker settles.
  * @return The sequence number on a confirming channel (equal to the broker's tag), 0 on others; or, taking no number,
- *         LAGO_EAGAIN     high_water bytes are waiting (the last message may exceed it): on_drain follows, or the end
+ *         LAGO_EAGAIN     high_water bytes are waiting (the last message may exceed it), or the connection is blocked and
+ *                         refuse_while_blocked: on_drain follows, or the end
  *         LAGO_ENOCONFIRM a callback on a channel without confirms
  *         LAGO_EINVAL, LAGO_ETOOLONG, LAGO_ETOOBIG, LAGO_ETABLE, LAGO_ETYPE, LAGO_EDEPTH, LAGO_ECLOSED, LAGO_ENOMEM.
  */

@@ -57,7 +57,9 @@ typedef struct lago_channel_options {
     void *data;
     void (*free_data)(void *data); /* called once, after the last callback of this channel */
     uint32_t timeout_ms;           /* for channel.open-ok */
-    uintptr_t reserved[8];         /* zero */
+    bool
+        single_acks; /* each lago_basic_ack is a frame of its own; default: neighbours leave as one `multiple` that says the same */
+    uintptr_t reserved[8]; /* zero */
 } lago_channel_options_t;
 
 /**

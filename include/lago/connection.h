@@ -8,11 +8,11 @@
  * or with the reason.
  *
  * When a link ends the callbacks come in this order, all with the same reason: completions of operations in the order of their
- * calls; for each channel, ascending: its calls (rpc.h), outcomes of its publishes by sequence number, its consumers' free_data,
- * its on_close (or on_open with the reason); posts and timers with LAGO_ECANCELED; then on_open_error or on_close, when all
- * handles of the link are closed, so that uv_loop_close succeeds after uv_run has returned. After lago_connection_close each
- * channel ends when the broker has answered its goodbye, with a reason of its own. An end that nobody handles is logged as one
- * line.
+ * calls; for each channel, ascending: its calls (rpc.h), outcomes of its publishes by sequence number, its consumers (the end of a
+ * body under way to on_body, then free_data), its on_close (or on_open with the reason); posts and timers with LAGO_ECANCELED; then
+ * on_open_error or on_close, when all handles of the link are closed, so that uv_loop_close succeeds after uv_run has returned.
+ * After lago_connection_close each channel ends when the broker has answered its goodbye, with a reason of its own. An end that
+ * nobody handles is logged as one line.
  */
 #ifndef LAGO_CONNECTION_H
 #define LAGO_CONNECTION_H
@@ -42,7 +42,11 @@ typedef void (*lago_connection_blocked_cb)(lago_connection_t *conn, lago_string_
  */
 typedef void (*lago_connection_phase_cb)(lago_connection_t *conn, lago_phase_t phase, uint32_t attempt, void *data);
 
-/** It takes publishes again (on_unblocked); or: after a LAGO_EAGAIN the output fell to low_water (on_drain). */
+/**
+ * It takes publishes again (on_unblocked); or: after a LAGO_EAGAIN the output fell to low_water (on_drain). However many publishes
+ * were refused, on_drain comes exactly once, as soon as a publish would be taken again and there is room for more than one; or the
+ * end comes instead.
+ */
 typedef void (*lago_connection_event_cb)(lago_connection_t *conn, void *data);
 
 typedef struct lago_connection_options {
@@ -138,6 +142,17 @@ LAGO_EXPORT int lago_connection_abort(lago_connection_t *conn);
  */
 LAGO_EXPORT void lago_connection_free(lago_connection_t *conn);
 
+/**
+ * Take no more input until lago_connection_resume: nothing of this connection is told but timers, posts, drains and its end. What has
+ * come stays with lago (up to a read buffer), the rest in the kernel, so that the broker sees it and stops: this bounds memory where a
+ * prefetch count cannot. Heartbeats are sent, the broker's silence is not held against it; but its goodbye, blocks and unblocks are not
+ * seen either. Closing resumes. Both may be repeated.
+ *
+ * @return 0, LAGO_EINVAL, or LAGO_ECLOSED if it has ended.
+ */
+LAGO_EXPORT int lago_connection_pause(lago_connection_t *conn);
+LAGO_EXPORT int lago_connection_resume(lago_connection_t *conn);
+
 /** As uv_unref: this connection alone does not keep uv_run alive, unless bytes are unsent or a completion is owed. */
 LAGO_EXPORT void lago_connection_unref(lago_connection_t *conn);
 LAGO_EXPORT void lago_connection_ref(lago_connection_t *conn);
@@ -205,7 +220,10 @@ LAGO_EXPORT lago_tune_t lago_connection_tune(const lago_connection_t *conn);
 /** Whether the broker has it blocked now. */
 LAGO_EXPORT bool lago_connection_is_blocked(const lago_connection_t *conn);
 
-/** Bytes accepted and not yet handed to the system. */
+/** Whether a publish would be taken now, and not LAGO_EAGAIN or LAGO_ECLOSED. Asking promises no on_drain. False for NULL. */
+LAGO_EXPORT bool lago_connection_writable(const lago_connection_t *conn);
+
+/** Bytes accepted and not yet handed to the system; what waits until it is open or unblocked counts with what keeping it takes. */
 LAGO_EXPORT size_t lago_connection_output_size(const lago_connection_t *conn);
 
 /* ---------------------------------------------------------------- timers and secrets */

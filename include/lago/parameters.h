@@ -116,15 +116,32 @@ typedef struct lago_parameters {
     const char *local_address; /* IPv4 or IPv6 address to connect from; default: the system's choice */
     uint32_t
         retry_delay_max_ms; /* pauses double up to this, and each is a random part of that ("full jitter"); default: constant */
+    /*
+     * Open in one round trip: log in, open, and say what waits (channels, declares of named queues, binds, consumes; not publishes
+     * and gets) in the first write, as RabbitMQ allows. Only to an endpoint that a connection of the same `context` with fast_open
+     * has opened ordinarily before, over verified TLS, a Unix socket or the loopback, without a proxy, by user and password or by
+     * EXTERNAL. If anything is not as it was then, an ordinary opening on a new link follows, and tells the cause; so heartbeat_cb
+     * is called more than once.
+     */
+    bool fast_open;
     uint32_t resolve_timeout_ms;   /* looking a name up; default 10000 */
     uint32_t write_timeout_ms;     /* bytes that the broker does not take, also in the kernel, and no
                                       progress; found within 1.25 of it. Default 2 x heartbeat, none without heartbeats */
     uint32_t close_timeout_ms;     /* from a close to its end; default 10000 */
     uint32_t operation_timeout_ms; /* for operations that give none of their own; default none */
-    uint64_t message_size_max;     /* a larger message ends its channel with 311; default 128 MiB */
-    size_t high_water;             /* unsent bytes from which a publish is LAGO_EAGAIN; default 4 MiB */
-    size_t low_water;              /* on_drain comes at or below this; default high_water / 4 */
-    uintptr_t reserved[8];         /* zero */
+    uint64_t message_size_max;     /* a larger message ends its channel with 311, but not one for on_body; default 128 MiB */
+    /*
+     * Unsent bytes from which a publish is LAGO_EAGAIN; default 4 MiB. This bounds memory: beside them there are about 250 bytes for
+     * each body above 2 KiB or lent, and 100 for each publish without an outcome on a confirming channel.
+     */
+    size_t high_water;
+    size_t low_water; /* on_drain comes at or below this, and below high_water; default high_water / 4 */
+    /*
+     * While the broker has the connection blocked a publish is LAGO_EAGAIN at once; on_drain then follows on_unblocked. Default: it
+     * is queued, up to high_water. What was accepted before waits in any case.
+     */
+    bool refuse_while_blocked;
+    uintptr_t reserved[8]; /* zero */
 } lago_parameters_t;
 
 /**
@@ -148,7 +165,7 @@ typedef struct lago_parameters {
  *   repeated or have commas: plain, amqplain, external ... in the order of preference. connection_timeout, in milliseconds, for
  *   socket_timeout; name, for connection_name.
  * - lago's own: write_timeout, connect_deadline, close_timeout, operation_timeout, resolve_timeout (all of them: or `none`),
- *   retry_delay_max, shuffle_endpoints (true or false), local_address, message_size_max, high_water, low_water, and proxy:
+ *   retry_delay_max, shuffle_endpoints and fast_open (true or false), local_address, message_size_max, high_water, low_water, and proxy:
  *   socks5://user:password@host:port or http://..., as a URL in a URL encoded twice where it is encoded at all: '@' is %2540.
  *
  * @param url         NUL-terminated, borrowed.

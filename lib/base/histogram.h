@@ -4,13 +4,19 @@
 
 #include <lago/observe.h>
 
-/* Once for every message: so it is short, and here. */
-static inline void histogram_add(lago_histogram_t *histogram, uint64_t us) {
+/* The bucket of a duration. */
+static inline unsigned histogram_bucket(uint64_t us) {
     unsigned bits = us ? 64u - (unsigned)__builtin_clzll(us) : 0;
-    histogram->count++;
-    histogram->sum_us += us;
-    if (us > histogram->max_us) histogram->max_us = us;
-    histogram->buckets[bits < LAGO_HISTOGRAM_BUCKETS ? bits : LAGO_HISTOGRAM_BUCKETS - 1]++;
+    return bits < LAGO_HISTOGRAM_BUCKETS ? bits : LAGO_HISTOGRAM_BUCKETS - 1;
 }
+
+static inline void histogram_add_many(lago_histogram_t *histogram, uint64_t us, uint64_t count) {
+    histogram->count += count;
+    histogram->sum_us += us * count;
+    if (us > histogram->max_us) histogram->max_us = us;
+    histogram->buckets[histogram_bucket(us)] += count;
+}
+
+static inline void histogram_add(lago_histogram_t *histogram, uint64_t us) { histogram_add_many(histogram, us, 1); }
 
 #endif

@@ -5,8 +5,8 @@
 #include <lago/error.h>
 #include <string.h>
 
-/* Most connections have a handful of channels. */
-#define SLOTS_MIN 8
+/* Most connections have one channel, or a handful. */
+#define SLOTS_MIN 4
 
 /* Slot 0 is never used, so that a number is its index: one more than the largest number. */
 #define SLOTS_MAX ((uint32_t)UINT16_MAX + 1)
@@ -40,8 +40,6 @@ int idmap_add(struct idmap *map, uint16_t max, void *value) {
     map->count++;
     return (int)id;
 }
-
-void *idmap_get(const struct idmap *map, uint16_t id) { return id < map->capacity ? map->slots[id] : NULL; }
 
 void idmap_remove(struct idmap *map, uint16_t id) {
     if (idmap_get(map, id) == NULL) return;

@@ -20,7 +20,7 @@ void idmap_clear(struct idmap *map); /* forgets all; what the pointers point to 
 int idmap_add(struct idmap *map, uint16_t max, void *value);
 
 /* NULL when the number is not in use. */
-void *idmap_get(const struct idmap *map, uint16_t id);
+static inline void *idmap_get(const struct idmap *map, uint16_t id) { return id < map->capacity ? map->slots[id] : NULL; }
 void idmap_remove(struct idmap *map, uint16_t id);
 
 /* The next number in use above `id` (start with 0), or 0. */

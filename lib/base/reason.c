@@ -5,6 +5,7 @@
  */
 #include "reason.h"
 
+#include "alloc.h"
 #include "text.h"
 #include <errno.h>
 #include <lago/error.h>
@@ -46,6 +47,39 @@ void reason_reply(lago_reason_t *reason, uint16_t reply_code, const char *text, 
     reason->reply_code = reply_code;
     reason->class_id = class_id;
     reason->method_id = method_id;
+}
+
+void reason_keep(struct kept_reason *kept, const lago_allocator_t *alloc, const lago_reason_t *reason) {
+    lago_reason_t *whole = kept->whole ? kept->whole : mem_alloc(alloc, sizeof(*whole));
+    if (whole && whole != reason) *whole = *reason;
+    *kept = (struct kept_reason){ .code = reason->code,
+                                  .origin = reason->origin,
+                                  .phase = reason->phase,
+                                  .reply_code = reason->reply_code,
+                                  .class_id = reason->class_id,
+                                  .method_id = reason->method_id,
+                                  .os_error = reason->os_error,
+                                  .tls_error = reason->tls_error,
+                                  .tls_verify_result = reason->tls_verify_result,
+                                  .whole = whole };
+}
+
+void reason_forget(struct kept_reason *kept, const lago_allocator_t *alloc) {
+    mem_free(alloc, kept->whole);
+    *kept = (struct kept_reason){ 0 };
+}
+
+const lago_reason_t *reason_kept(const struct kept_reason *kept, lago_reason_t *room) {
+    if (kept->whole) return kept->whole;
+    reason_init(room, kept->code, kept->origin);
+    room->phase = kept->phase;
+    room->reply_code = kept->reply_code;
+    room->class_id = kept->class_id;
+    room->method_id = kept->method_id;
+    room->os_error = kept->os_error;
+    room->tls_error = kept->tls_error;
+    room->tls_verify_result = kept->tls_verify_result;
+    return room;
 }
 
 static bool mentions(const char *text, const char *what) { return what[0] != '\0' && strstr(text, what) != NULL; }

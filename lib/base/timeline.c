@@ -59,8 +59,9 @@ void timeline_append(struct timeline *t, uint64_t number, uint64_t time) {
     t->newest = time;
 }
 
-uint64_t timeline_find(const struct timeline *t, uint64_t number) {
-    size_t low = 0, high = t->count; /* the last run that begins at or below `number` */
+/* How many runs begin at or below `number`. */
+static size_t count_up_to(const struct timeline *t, uint64_t number) {
+    size_t low = 0, high = t->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (run_at(t, middle)->first <= number)
@@ -68,7 +69,17 @@ uint64_t timeline_find(const struct timeline *t, uint64_t number) {
         else
             high = middle;
     }
-    return low ? run_at(t, low - 1)->time : 0;
+    return low;
+}
+
+uint64_t timeline_find(const struct timeline *t, uint64_t number) {
+    size_t count = count_up_to(t, number);
+    return count ? run_at(t, count - 1)->time : 0;
+}
+
+uint64_t timeline_find_next(const struct timeline *t, uint64_t number) {
+    size_t count = count_up_to(t, number);
+    return count < t->count ? run_at(t, count)->first : UINT64_MAX;
 }
 
 void timeline_drop(struct timeline *t, uint64_t below) {

@@ -30,6 +30,7 @@ void timeline_clear(struct timeline *t);
 /* What the functions below do when it is more than a look. */
 void timeline_append(struct timeline *t, uint64_t number, uint64_t time);
 uint64_t timeline_find(const struct timeline *t, uint64_t number);
+uint64_t timeline_find_next(const struct timeline *t, uint64_t number);
 void timeline_drop(struct timeline *t, uint64_t below);
 
 /* Whether a number is of the second run or one behind it. */
@@ -46,6 +47,13 @@ static inline void timeline_note(struct timeline *t, uint64_t number, uint64_t t
 static inline uint64_t timeline_at(const struct timeline *t, uint64_t number) {
     if (t->count == 0 || timeline_is_behind_first(t, number)) return timeline_find(t, number);
     return t->runs[t->head].first <= number ? t->runs[t->head].time : 0;
+}
+
+/* Where the run behind a number begins; UINT64_MAX: nowhere. */
+static inline uint64_t timeline_next(const struct timeline *t, uint64_t number) {
+    bool in_first = t->count > 0 && t->runs[t->head].first <= number && !timeline_is_behind_first(t, number);
+    if (!in_first) return timeline_find_next(t, number);
+    return t->count > 1 ? t->runs[(t->head + 1) & (t->capacity - 1)].first : UINT64_MAX;
 }
 
 /* Nobody will ask for numbers below this one. */

@@ -5,8 +5,8 @@
 #include "deadline.h"
 #include <lago/error.h>
 
-/* A connection's own: heartbeat, write, connect, close. */
-#define NODES_MIN ((size_t)8)
+/* A connection's own, while it dials. */
+#define NODES_MIN ((size_t)4)
 
 void timers_init(struct timer_heap *heap, const lago_allocator_t *alloc) { *heap = (struct timer_heap){ .alloc = alloc }; }
 
@@ -16,9 +16,12 @@ void timers_clear(struct timer_heap *heap) {
     timers_init(heap, heap->alloc);
 }
 
-int timers_reserve(struct timer_heap *heap) {
-    if (heap->count < heap->capacity) return 0;
+int timers_reserve(struct timer_heap *heap) { return timers_reserve_for(heap, heap->count + 1); }
+
+int timers_reserve_for(struct timer_heap *heap, size_t count) {
+    if (count <= heap->capacity) return 0;
     size_t capacity = heap->capacity == 0 ? NODES_MIN : heap->capacity * 2;
+    if (capacity < count) capacity = count;
     struct timer_node **nodes = mem_resize(heap->alloc, heap->nodes, capacity, sizeof(struct timer_node *));
     if (nodes == NULL) return LAGO_ENOMEM;
     heap->nodes = nodes;
@@ -27,12 +30,12 @@ int timers_reserve(struct timer_heap *heap) {
 }
 
 static bool is_earlier(const struct timer_node *a, const struct timer_node *b) {
-    return a->deadline != b->deadline ? a->deadline < b->deadline : a->order < b->order;
+    return a->deadline != b->deadline ? a->deadline < b->deadline : b->order - a->order < UINT32_MAX / 2; /* the count wraps */
 }
 
 static void place(struct timer_heap *heap, size_t i, struct timer_node *node) {
     heap->nodes[i] = node;
-    node->index = i + 1;
+    node->index = (uint32_t)(i + 1);
 }
 
 /* The place for `node` at `i` or above it; what is later moves down. */

@@ -4,34 +4,54 @@
 #include "connection.h"
 #include <string.h>
 
+int attempts_init(lago_connection_t *conn, bool watched) {
+    if (!watched) return 0;
+    conn->attempts.phases = mem_zero(conn->alloc, PHASES_WAITING_MAX, sizeof(*conn->attempts.phases));
+    return conn->attempts.phases ? 0 : LAGO_ENOMEM;
+}
+
+/* Most need room for one: a name's first address that nobody listens at. Only as long as the oldest one is where it was put. */
+static void make_room(lago_connection_t *conn) {
+    struct attempts *a = &conn->attempts;
+    if (a->kept_count != a->capacity || a->capacity == LAGO_ATTEMPTS_MAX) return;
+    uint32_t capacity = a->capacity ? a->capacity * 2 : 1;
+    lago_reason_t *failed = mem_resize(conn->alloc, a->failed, capacity, sizeof(*failed));
+    if (!failed) return;
+    a->failed = failed;
+    a->capacity = capacity;
+}
+
 void attempts_failed(lago_connection_t *conn, const lago_reason_t *reason) {
     struct attempts *a = &conn->attempts;
-    if (!a->failed) a->failed = mem_zero(conn->alloc, LAGO_ATTEMPTS_MAX, sizeof(*a->failed));
-    if (a->failed) a->failed[a->failed_count % LAGO_ATTEMPTS_MAX] = *reason;
+    make_room(conn);
+    if (a->capacity) a->failed[a->kept_count++ % a->capacity] = *reason;
     a->failed_count++;
 }
 
 void attempts_clear(lago_connection_t *conn) {
     mem_free(conn->alloc, conn->attempts.failed);
+    mem_free(conn->alloc, conn->attempts.phases);
     conn->attempts = (struct attempts){ 0 };
 }
 
 const lago_reason_t *lago_connection_attempt(const lago_connection_t *conn, size_t index, uint32_t *number) {
-    if (!conn || !conn->attempts.failed) return NULL;
-    uint32_t count = conn->attempts.failed_count;
-    uint32_t forgotten = count > LAGO_ATTEMPTS_MAX ? count - LAGO_ATTEMPTS_MAX : 0;
-    if (index >= count - forgotten) return NULL;
-    if (number) *number = forgotten + (uint32_t)index + 1;
-    return &conn->attempts.failed[(forgotten + index) % LAGO_ATTEMPTS_MAX];
+    if (!conn) return NULL;
+    const struct attempts *a = &conn->attempts;
+    uint32_t remembered = a->kept_count < a->capacity ? a->kept_count : a->capacity;
+    if (index >= remembered) return NULL;
+    uint32_t behind = remembered - (uint32_t)index; /* from the end */
+    if (number) *number = a->failed_count - behind + 1;
+    return &a->failed[(a->kept_count - behind) % a->capacity];
 }
 
 void phase_begun(lago_connection_t *conn, lago_phase_t phase) {
     struct attempts *a = &conn->attempts;
-    if (!conn->options.on_phase) return;
+    if (!a->phases) return;
     if (a->phase_count == PHASES_WAITING_MAX) /* nobody has turned for long: the oldest news is the least interesting */
         memmove(a->phases, a->phases + 1, --a->phase_count * sizeof(a->phases[0]));
     a->phases[a->phase_count].phase = phase;
     a->phases[a->phase_count++].attempt = a->failed_count + 1;
+    conn->errands = true;
     connection_wake(conn, true);
 }
 

@@ -10,16 +10,21 @@
 /* Phases that wait to be told: a turn of the loop makes two at most, and tells all. */
 #define PHASES_WAITING_MAX 8u
 
+struct waiting_phase {
+    lago_phase_t phase;
+    uint32_t attempt;
+};
+
 struct attempts {
-    lago_reason_t
-        *failed; /* a ring of LAGO_ATTEMPTS_MAX, made at the first failure; NULL without memory: they are only counted */
-    uint32_t failed_count; /* all of them */
-    struct {
-        lago_phase_t phase;
-        uint32_t attempt;
-    } phases[PHASES_WAITING_MAX];
+    lago_reason_t *failed;         /* a ring that grows up to LAGO_ATTEMPTS_MAX, as far as there is memory */
+    uint32_t capacity, kept_count; /* of it; and how many were ever put there: the last ones are in it */
+    uint32_t failed_count;         /* all of them */
+    struct waiting_phase *phases;  /* NULL: nobody watches */
     unsigned phase_count;
 };
+
+/* `watched`: somebody wants to be told of phases. 0 or LAGO_ENOMEM. */
+int attempts_init(lago_connection_t *conn, bool watched);
 
 /* An attempt has failed; the next one is counted from here. */
 void attempts_failed(lago_connection_t *conn, const lago_reason_t *reason);

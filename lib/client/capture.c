@@ -12,7 +12,7 @@
 #define METHOD_HEAD_SIZE (FRAME_HEADER_SIZE + 4u) /* with class and method */
 
 static void log_out(lago_connection_t *conn, const uint8_t *data, size_t size) {
-    pcapng_bytes(conn->env.capture, &conn->capture.stream, PCAPNG_OUT, data, size, conn->clock_us);
+    pcapng_bytes(conn->env.capture, &conn->capture->stream, PCAPNG_OUT, data, size, conn->clock_us);
 }
 
 static size_t payload_size(const uint8_t *head) {
@@ -49,7 +49,7 @@ static void mask(uint8_t *frame, size_t size) {
 }
 
 static void secret_begin(lago_connection_t *conn) {
-    struct capture *c = &conn->capture;
+    struct capture *c = conn->capture;
     c->secret_capacity = payload_size(c->head) + FRAME_OVERHEAD;
     c->secret = mem_alloc(conn->alloc, c->secret_capacity);
     c->secret_size = 0;
@@ -64,14 +64,14 @@ static void secret_begin(lago_connection_t *conn) {
 }
 
 static void secret_free(lago_connection_t *conn) {
-    struct capture *c = &conn->capture;
+    struct capture *c = conn->capture;
     if (c->secret) mem_wipe(c->secret, c->secret_size);
     mem_free(conn->alloc, c->secret);
     c->secret = NULL;
 }
 
 static size_t secret_piece(lago_connection_t *conn, const uint8_t *data, size_t size) {
-    struct capture *c = &conn->capture;
+    struct capture *c = conn->capture;
     size_t missing = c->secret_capacity - c->secret_size, piece = size < missing ? size : missing;
     memcpy(c->secret + c->secret_size, data, piece);
     c->secret_size += piece;
@@ -86,7 +86,7 @@ static size_t secret_piece(lago_connection_t *conn, const uint8_t *data, size_t 
 
 static size_t pass(lago_connection_t *conn, const uint8_t *data, size_t size) {
     static const uint8_t stars[] = "********************************";
-    struct capture *c = &conn->capture;
+    struct capture *c = conn->capture;
     size_t piece = size < c->passing ? size : c->passing;
     if (c->hiding && piece > sizeof(stars) - 1) piece = sizeof(stars) - 1;
     bool end = c->hiding && piece == c->passing; /* its end octet is no secret, and readers want to see it */
@@ -99,7 +99,7 @@ static size_t pass(lago_connection_t *conn, const uint8_t *data, size_t size) {
 
 /* Collect what tells whether a frame has a secret. */
 static size_t head_piece(lago_connection_t *conn, const uint8_t *data, size_t size) {
-    struct capture *c = &conn->capture;
+    struct capture *c = conn->capture;
     size_t wanted = FRAME_HEADER_SIZE;
     if (c->head_size >= FRAME_HEADER_SIZE && c->head[0] == FRAME_METHOD) wanted = METHOD_HEAD_SIZE;
     size_t missing = wanted - c->head_size, piece = size < missing ? size : missing;
@@ -117,7 +117,7 @@ static size_t head_piece(lago_connection_t *conn, const uint8_t *data, size_t si
 }
 
 static size_t preamble_piece(lago_connection_t *conn, const uint8_t *data, size_t size) {
-    struct capture *c = &conn->capture;
+    struct capture *c = conn->capture;
     size_t piece = size < c->preamble_left ? size : c->preamble_left;
     log_out(conn, data, piece);
     c->preamble_left -= piece;
@@ -126,7 +126,7 @@ static size_t preamble_piece(lago_connection_t *conn, const uint8_t *data, size_
 
 /* A whole frame without secrets that lies in one piece goes by in one packet. */
 static size_t whole_frame(lago_connection_t *conn, const uint8_t *data, size_t size) {
-    if (conn->capture.head_size > 0 || size < METHOD_HEAD_SIZE || is_secret(data)) return 0;
+    if (conn->capture->head_size > 0 || size < METHOD_HEAD_SIZE || is_secret(data)) return 0;
     size_t whole = payload_size(data) + FRAME_OVERHEAD;
     if (whole > size) return 0;
     log_out(conn, data, whole);
@@ -135,7 +135,7 @@ static size_t whole_frame(lago_connection_t *conn, const uint8_t *data, size_t s
 
 static void follow(void *self, const uint8_t *data, size_t size) {
     lago_connection_t *conn = self;
-    const struct capture *c = &conn->capture;
+    const struct capture *c = conn->capture;
     while (size > 0) {
         size_t done = c->preamble_left ? preamble_piece(conn, data, size)
                       : c->secret      ? secret_piece(conn, data, size)
@@ -151,32 +151,38 @@ static void follow(void *self, const uint8_t *data, size_t size) {
 
 /* Whether there is a conversation in the file that is being written. One that was opened before it began is not told. */
 static bool is_followed(const lago_connection_t *conn) {
-    return capture_is_on(conn->env.capture) && conn->capture.stream.generation == conn->env.capture->generation;
+    return capture_is_on(conn->env.capture) && conn->capture && conn->capture->stream.generation == conn->env.capture->generation;
 }
 
 void capture_connected(lago_connection_t *conn) {
     capture_ended(conn);
-    conn->capture = (struct capture){ .preamble_left = PROTOCOL_HEADER_SIZE };
-    if (capture_is_on(conn->env.capture))
-        pcapng_connect(conn->env.capture, &conn->capture.stream, conn->endpoint, conn->clock_us);
+    if (!capture_is_on(conn->env.capture)) return;
+    conn->capture = mem_zero(conn->alloc, 1, sizeof(*conn->capture));
+    if (!conn->capture) return; /* one conversation less in the file */
+    conn->capture->preamble_left = PROTOCOL_HEADER_SIZE;
+    pcapng_connect(conn->env.capture, &conn->capture->stream, conn->endpoint, conn->clock_us);
 }
 
 void capture_read(lago_connection_t *conn, const uint8_t *data, size_t size) {
-    if (is_followed(conn)) pcapng_bytes(conn->env.capture, &conn->capture.stream, PCAPNG_IN, data, size, conn->clock_us);
+    if (is_followed(conn)) pcapng_bytes(conn->env.capture, &conn->capture->stream, PCAPNG_IN, data, size, conn->clock_us);
 }
 
 void capture_written(lago_connection_t *conn, size_t size) {
     if (is_followed(conn)) chunks_each(&conn->session.out, size, follow, conn);
 }
 
-void capture_lost(lago_connection_t *conn) { conn->capture.lost = true; }
+void capture_lost(lago_connection_t *conn) {
+    if (conn->capture) conn->capture->lost = true;
+}
 
 /* Not every way here has read the clock (free), and in the file time must not go back before what other connections wrote. */
 void capture_ended(lago_connection_t *conn) {
+    if (!conn->capture) return;
     secret_free(conn);
     if (is_followed(conn)) {
         uint64_t now_us = conn->transport.ops->clock(conn->transport.self) / 1000u;
-        pcapng_disconnect(conn->env.capture, &conn->capture.stream, conn->capture.lost ? PCAPNG_IN : PCAPNG_OUT, now_us);
+        pcapng_disconnect(conn->env.capture, &conn->capture->stream, conn->capture->lost ? PCAPNG_IN : PCAPNG_OUT, now_us);
     }
-    conn->capture.stream.generation = 0;
+    mem_free(conn->alloc, conn->capture);
+    conn->capture = NULL;
 }

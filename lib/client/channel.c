@@ -3,8 +3,10 @@
 
 #include "alloc.h"
 #include "operation.h"
+#include "publisher.h"
 #include "reason.h"
 #include "rpc.h"
+#include <limits.h>
 #include <string.h>
 
 #define GOODBYE "Normal shutdown" /* pika's words */
@@ -21,14 +23,8 @@ static bool is_owed(lago_channel_state_t state) { return state == LAGO_CHANNEL_O
 
 void channel_enter(lago_channel_t *ch, lago_channel_state_t state) {
     ch->conn->owed_channels += is_owed(state);
-    ch->conn->owed_channels -= is_owed(ch->state);
-    ch->state = state;
-}
-
-int channel_usable(const lago_channel_t *ch) {
-    if (!ch) return LAGO_EINVAL;
-    bool living = ch->state == LAGO_CHANNEL_OPENING || ch->state == LAGO_CHANNEL_OPEN;
-    return living && ch->conn->stage <= STAGE_OPEN ? 0 : LAGO_ECLOSED;
+    ch->conn->owed_channels -= is_owed((lago_channel_state_t)ch->state);
+    ch->state = (uint8_t)state;
 }
 
 /* Its number tells it nothing more. The number of a channel that has ended may be another's by now. */
@@ -45,20 +41,68 @@ static int options_check(const lago_channel_options_t *options) {
     return 0;
 }
 
+static struct channel_callbacks callbacks_of(const lago_channel_options_t *options) {
+    return (struct channel_callbacks){ .on_open = options->on_open,
+                                       .on_close = options->on_close,
+                                       .on_return = options->on_return,
+                                       .on_flow = options->on_flow,
+                                       .data = options->data,
+                                       .free_data = options->free_data };
+}
+
 static lago_channel_t *channel_new(lago_connection_t *conn, const lago_channel_options_t *options) {
     lago_channel_t *ch = mem_zero(conn->alloc, 1, sizeof(*ch));
     if (!ch) return NULL;
     ch->conn = conn;
-    if (options) ch->options = *options;
+    if (options) {
+        ch->options = callbacks_of(options);
+        ch->single_acks = options->single_acks;
+    }
     list_init(&ch->in_connection);
     list_init(&ch->in_ended);
     list_init(&ch->operations);
-    strmap_init(&ch->consumers, conn->alloc);
-    tagset_init(&ch->unacked, conn->alloc);
-    confirms_init(&ch->confirms, conn->alloc);
-    timeline_init(&ch->delivered, conn->alloc, METRICS_RESOLUTION_US);
-    timeline_init(&ch->published_at, conn->alloc, METRICS_RESOLUTION_US);
+    list_init(&ch->publishers);
     return ch;
+}
+
+int channel_begin_consuming(lago_channel_t *ch) {
+    const lago_allocator_t *alloc = ch->conn->alloc;
+    if (ch->consuming) return 0;
+    ch->consuming = mem_zero(alloc, 1, sizeof(*ch->consuming));
+    if (!ch->consuming) return LAGO_ENOMEM;
+    ch->consuming->ack_run_max = ch->single_acks ? 1 : UINT_MAX;
+    strmap_init(&ch->consuming->consumers, alloc);
+    tagset_init(&ch->consuming->unacked, alloc);
+    timeline_init(&ch->consuming->delivered, alloc, METRICS_RESOLUTION_US);
+    return 0;
+}
+
+int channel_begin_confirming(lago_channel_t *ch) {
+    const lago_allocator_t *alloc = ch->conn->alloc;
+    if (ch->confirming) return 0;
+    ch->confirming = mem_zero(alloc, 1, sizeof(*ch->confirming));
+    if (!ch->confirming) return LAGO_ENOMEM;
+    confirms_init(&ch->confirming->confirms, alloc);
+    timeline_init(&ch->confirming->published_at, alloc, METRICS_RESOLUTION_US);
+    return 0;
+}
+
+void channel_end_consuming(lago_channel_t *ch) {
+    if (!ch->consuming) return;
+    strmap_clear(&ch->consuming->consumers);
+    tagset_clear(&ch->consuming->unacked);
+    timeline_clear(&ch->consuming->delivered);
+    mem_free(ch->conn->alloc, ch->consuming);
+    ch->consuming = NULL;
+}
+
+void channel_end_confirming(lago_channel_t *ch) {
+    if (!ch->confirming) return;
+    ch->conn->owed_publishes -= confirms_owed(&ch->confirming->confirms);
+    confirms_clear(&ch->confirming->confirms);
+    timeline_clear(&ch->confirming->published_at);
+    mem_free(ch->conn->alloc, ch->confirming);
+    ch->confirming = NULL;
 }
 
 /* It is not open, and now it never will be; the broker may still answer, so its number stays taken. */
@@ -75,8 +119,9 @@ int lago_channel_open(lago_connection_t *conn, const lago_channel_options_t *opt
     if (result) *result = NULL;
     if (!conn || !result || options_check(options) < 0) return LAGO_EINVAL;
     if (conn->stage > STAGE_OPEN) return LAGO_ECLOSED;
+    uint32_t timeout_ms = options && options->timeout_ms ? options->timeout_ms : conn->p->operation_timeout_ms;
     lago_channel_t *ch = channel_new(conn, options);
-    if (!ch || timers_reserve(&conn->timers) < 0) {
+    if (!ch || deadline_reserve(conn, timeout_ms) < 0) {
         mem_free(conn->alloc, ch);
         return LAGO_ENOMEM;
     }
@@ -90,7 +135,6 @@ int lago_channel_open(lago_connection_t *conn, const lago_channel_options_t *opt
     channel_enter(ch, LAGO_CHANNEL_OPENING);
     list_append(&conn->channels, &ch->in_connection);
     conn->abandoned = false;
-    uint32_t timeout_ms = ch->options.timeout_ms ? ch->options.timeout_ms : conn->p->operation_timeout_ms;
     (void)deadline_set(conn, &ch->deadline, timeout_ms, opening_timed_out); /* room was reserved */
     connection_wake(conn, false);
     *result = ch;
@@ -145,7 +189,7 @@ static const char *goodbye_of(const lago_channel_t *ch) {
  */
 void channel_advance(lago_channel_t *ch) {
     if (ch->state != LAGO_CHANNEL_CLOSING || ch->goodbye_sent) return;
-    if (operation_is_owed(ch) || (ch->await_confirms && ch->confirms.unsettled > 0)) return;
+    if (operation_is_owed(ch) || (ch->await_confirms && lago_channel_unconfirmed_count(ch) > 0)) return;
     int rc = session_channel_close(&ch->conn->session, ch->number, ch->reply_code, goodbye_of(ch));
     if (rc < 0) return; /* without memory the deadline ends it */
     ch->goodbye_sent = true;
@@ -169,6 +213,7 @@ int lago_channel_close(lago_channel_t *ch, const lago_close_t *options) {
     ch->reply_text = text;
     ch->reply_code = how->reply_code ? how->reply_code : REPLY_SUCCESS;
     ch->await_confirms = !how->no_await_confirms;
+    hold_drop_all(ch, true); /* while they are still given back: an ack during the goodbye must not cover what nobody was told */
     channel_enter(ch, LAGO_CHANNEL_CLOSING);
     deadline_cancel(ch->conn, &ch->deadline);
     uint32_t timeout_ms = how->timeout_ms ? how->timeout_ms : ch->conn->p->close_timeout_ms;
@@ -195,6 +240,7 @@ void channel_end(lago_channel_t *ch, const lago_reason_t *reason, uint64_t publi
     ch->reason = mem_alloc(ch->conn->alloc, sizeof(*reason));
     if (ch->reason) *ch->reason = *reason;
     list_append(&ch->conn->ended_channels, &ch->in_ended);
+    ch->conn->errands = true;
     connection_wake(ch->conn, true);
 }
 
@@ -208,12 +254,9 @@ void channel_destroy(lago_channel_t *ch) {
     while (consumers_end_step(ch)) {
     }
     rpc_destroy(ch);
-    conn->owed_publishes -= confirms_owed(&ch->confirms);
-    confirms_clear(&ch->confirms);
-    strmap_clear(&ch->consumers);
-    tagset_clear(&ch->unacked);
-    timeline_clear(&ch->delivered);
-    timeline_clear(&ch->published_at);
+    publishers_destroy(ch);
+    channel_end_confirming(ch);
+    channel_end_consuming(ch);
     deadline_cancel(conn, &ch->deadline);
     channel_enter(ch, LAGO_CHANNEL_CLOSED);
     list_remove(&ch->in_connection);
@@ -235,15 +278,18 @@ void lago_channel_free(lago_channel_t *ch) {
         (void)session_channel_give_up(&conn->session, ch->number, REPLY_SUCCESS, GOODBYE); /* it will be said later */
     for (struct operation *op; (op = operation_first(ch)) != NULL;) operation_free(op);
     rpc_forget_calls(ch);
+    publishers_forget(ch);
     ch->freed = true;
     channel_enter(ch, LAGO_CHANNEL_CLOSED);
     if (conn->settling == ch) conn->settling = NULL;
+    bool halted = conn->halted != 0;
+    hold_drop_all(ch, false);
     disown(ch);
     deadline_cancel(conn, &ch->deadline);
     list_remove(&ch->in_ended);
     list_remove(&ch->in_connection);
     list_append(&conn->garbage, &ch->in_connection);
-    connection_wake(conn, conn->stage == STAGE_CLOSING);
+    connection_wake(conn, conn->stage == STAGE_CLOSING || conn->drain_owed || halted); /* what it held may be gone */
     connection_reap(conn);
 }
 
@@ -251,7 +297,9 @@ void lago_channel_free(lago_channel_t *ch) {
 
 int lago_channel_error(const lago_channel_t *ch) { return ch ? ch->error : LAGO_EINVAL; }
 
-lago_channel_state_t lago_channel_state(const lago_channel_t *ch) { return ch ? ch->state : LAGO_CHANNEL_CLOSED; }
+lago_channel_state_t lago_channel_state(const lago_channel_t *ch) {
+    return ch ? (lago_channel_state_t)ch->state : LAGO_CHANNEL_CLOSED;
+}
 
 uint16_t lago_channel_number(const lago_channel_t *ch) { return ch ? ch->number : 0; }
 
@@ -264,9 +312,13 @@ const lago_reason_t *lago_channel_reason(const lago_channel_t *ch) {
     return ch->reason ? ch->reason : &reason_without_memory;
 }
 
-size_t lago_channel_unacked_count(const lago_channel_t *ch) { return ch ? ch->unacked.count : 0; }
+size_t lago_channel_unacked_count(const lago_channel_t *ch) {
+    return ch && ch->consuming ? tagset_count(&ch->consuming->unacked) : 0;
+}
 
-size_t lago_channel_unconfirmed_count(const lago_channel_t *ch) { return ch ? ch->confirms.unsettled : 0; }
+size_t lago_channel_unconfirmed_count(const lago_channel_t *ch) {
+    return ch && ch->confirming ? ch->confirming->confirms.unsettled : 0;
+}
 
 bool lago_channel_is_flow_active(const lago_channel_t *ch) {
     return ch && ch->state != LAGO_CHANNEL_CLOSED && !session_channel_is_stopped(&ch->conn->session, ch->number);

@@ -5,7 +5,12 @@
 #include "method.h"
 #include <string.h>
 
-#define FIRST_CAPACITY 64u
+/* Of the ring: a publisher that sends now and then keeps half a kilobyte. */
+#define FIRST_CAPACITY 8u
+
+/* A ring so large (48 KiB) does not grow while no more than an 8th of its older half is unsettled: those are set aside. */
+#define CROWDED_CAPACITY 1024u
+#define FEW_SHARE        8u
 
 struct route {
     unsigned refs;
@@ -51,10 +56,19 @@ void confirms_init(struct confirms *c, const lago_allocator_t *alloc) {
 
 static struct confirm_slot *slot_of(const struct confirms *c, uint64_t number) { return &c->slots[number & (c->capacity - 1)]; }
 
+static struct straggler *straggler_at(const struct confirms *c, uint64_t i) { return &c->stragglers[c->straggler_head + i]; }
+
+/* All that are kept, from the oldest on. */
+static uint64_t kept_count(const struct confirms *c) { return c->straggler_count + (c->next - c->first); }
+static struct confirm_slot *kept_at(const struct confirms *c, uint64_t i) {
+    return i < c->straggler_count ? &straggler_at(c, i)->slot : slot_of(c, c->first + (i - c->straggler_count));
+}
+
 void confirms_clear(struct confirms *c) {
-    for (uint64_t n = c->first; n < c->next; n++) route_unref(c->alloc, slot_of(c, n)->route);
+    for (uint64_t i = 0; i < kept_count(c); i++) route_unref(c->alloc, kept_at(c, i)->route);
     route_unref(c->alloc, c->route);
     mem_free(c->alloc, c->slots);
+    mem_free(c->alloc, c->stragglers);
     confirms_init(c, c->alloc);
 }
 
@@ -64,7 +78,73 @@ void confirms_select(struct confirms *c, uint64_t earlier) {
     c->earlier = earlier;
 }
 
-static bool grow(struct confirms *c) {
+/* ---------------------------------------------------------------- stragglers */
+
+/* NULL: settled, and forgotten. */
+static struct confirm_slot *straggler_find(const struct confirms *c, uint64_t number) {
+    size_t low = 0, high = c->straggler_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (straggler_at(c, middle)->number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < c->straggler_count && straggler_at(c, low)->number == number;
+    return found ? &straggler_at(c, low)->slot : NULL;
+}
+
+/* Numbers whose outcome has been told leave from the old end. */
+static void retire(struct confirms *c) {
+    while (c->straggler_count && straggler_at(c, 0)->slot.settled) {
+        c->straggler_head++;
+        c->straggler_count--;
+    }
+    if (c->straggler_count == 0 && c->stragglers) {
+        mem_free(c->alloc, c->stragglers);
+        c->stragglers = NULL;
+        c->straggler_head = c->straggler_capacity = 0;
+    }
+    while (c->first < c->next && slot_of(c, c->first)->settled) c->first++;
+}
+
+/* Room for so many more; those that were settled in the middle go. */
+static bool stragglers_reserve(struct confirms *c, size_t more) {
+    size_t needed = more, kept = 0;
+    for (size_t i = 0; i < c->straggler_count; i++) needed += !straggler_at(c, i)->slot.settled;
+    struct straggler *to = c->stragglers;
+    if (needed > c->straggler_capacity && !(to = mem_zero(c->alloc, 2 * needed, sizeof(*to)))) return false;
+    for (size_t i = 0; i < c->straggler_count; i++)
+        if (!straggler_at(c, i)->slot.settled) to[kept++] = *straggler_at(c, i);
+    if (to != c->stragglers) {
+        mem_free(c->alloc, c->stragglers);
+        c->stragglers = to;
+        c->straggler_capacity = 2 * needed;
+    }
+    c->straggler_head = 0;
+    c->straggler_count = kept;
+    return true;
+}
+
+/* @return whether the older half of the full ring could be cleared. */
+static bool set_aside(struct confirms *c) {
+    size_t half = c->capacity / 2, few = 0;
+    if (c->capacity < CROWDED_CAPACITY || c->straggler_count > half) return false;
+    for (uint64_t n = c->first; n < c->first + half; n++) few += !slot_of(c, n)->settled;
+    if (few > half / FEW_SHARE || !stragglers_reserve(c, few)) return false;
+    for (uint64_t n = c->first; n < c->first + half; n++)
+        if (!slot_of(c, n)->settled)
+            *straggler_at(c, c->straggler_count++) = (struct straggler){ .number = n, .slot = *slot_of(c, n) };
+    c->first += half;
+    c->usual = 0;
+    retire(c);
+    return true;
+}
+
+/* ---------------------------------------------------------------- the ring */
+
+bool confirms_grow(struct confirms *c) {
+    if (set_aside(c)) return true;
     size_t capacity = c->capacity ? c->capacity * 2 : FIRST_CAPACITY;
     struct confirm_slot *slots = mem_zero(c->alloc, capacity, sizeof(*slots));
     if (!slots) return false;
@@ -75,12 +155,9 @@ static bool grow(struct confirms *c) {
     return true;
 }
 
-struct confirm_slot *confirms_prepare(struct confirms *c, bool mandatory, lago_string_t exchange, lago_string_t routing_key) {
-    if (c->next - c->first == c->capacity && !grow(c)) return NULL;
-    struct confirm_slot *slot = slot_of(c, c->next);
-    memset(slot, 0, sizeof(*slot));
-    if (mandatory && !(slot->route = route_get(c, exchange, routing_key))) return NULL;
-    return slot;
+bool confirms_note_route(struct confirms *c, struct confirm_slot *slot, lago_string_t exchange, lago_string_t routing_key) {
+    slot->route = route_get(c, exchange, routing_key);
+    return slot->route != NULL;
 }
 
 void confirms_abandon(struct confirms *c) {
@@ -89,38 +166,34 @@ void confirms_abandon(struct confirms *c) {
     slot->route = NULL;
 }
 
-uint64_t confirms_commit(struct confirms *c) {
-    c->unsettled++;
-    return c->next++;
+static struct confirm_slot *slot_find(const struct confirms *c, uint64_t number) {
+    return number < c->first ? straggler_find(c, number) : slot_of(c, number);
+}
+
+static bool is_settled(const struct confirms *c, uint64_t number) {
+    const struct confirm_slot *slot = slot_find(c, number);
+    return !slot || slot->settled;
 }
 
 int confirms_settle(struct confirms *c, uint64_t tag, bool multiple, lago_publish_outcome_t outcome, const char **problem) {
-    *problem = !c->selected               ? "a confirm on a channel without confirms"
-               : tag >= c->next           ? "a confirm for a message that was never published"
-               : tag == 0 && !multiple    ? "a single confirm for no message"
-               : multiple                 ? NULL
-               : tag < c->first           ? "a second confirm for a message"
-               : slot_of(c, tag)->settled ? "a second confirm for a message"
-                                          : NULL;
+    *problem = !c->selected                      ? "a confirm on a channel without confirms"
+               : tag >= c->next                  ? "a confirm for a message that was never published"
+               : tag == 0 && !multiple           ? "a single confirm for no message"
+               : !multiple && is_settled(c, tag) ? "a second confirm for a message"
+                                                 : NULL;
     if (*problem) return REPLY_COMMAND_INVALID;
     c->run_outcome = outcome;
-    if (multiple) {
-        c->run_through = tag ? tag : c->next - 1;
+    if (!multiple) {
+        c->single = tag;
         return 0;
     }
-    slot_of(c, tag)->settled = true;
-    c->single = tag;
+    c->run_through = tag ? tag : c->next - 1;
+    c->usual = c->straggler_count ? 0 : c->run_through;
     return 0;
 }
 
-/* Numbers whose outcome has been told leave the ring from its old end. */
-static void retire(struct confirms *c) {
-    while (c->first < c->next && slot_of(c, c->first)->settled) c->first++;
-    if (c->return_from < c->first) c->return_from = c->first;
-}
-
 static void tell(struct confirms *c, uint64_t number, lago_publish_result_t *result, struct confirm_slot *slot) {
-    struct confirm_slot *ours = slot_of(c, number);
+    struct confirm_slot *ours = slot_find(c, number);
     lago_publish_outcome_t outcome = c->run_outcome;
     if (outcome == LAGO_PUBLISH_UNKNOWN && number > c->sent) outcome = LAGO_PUBLISH_NOT_SENT;
     if (outcome == LAGO_PUBLISH_CONFIRMED && ours->reply_code) outcome = LAGO_PUBLISH_RETURNED;
@@ -130,59 +203,94 @@ static void tell(struct confirms *c, uint64_t number, lago_publish_result_t *res
                                        .reply_code = outcome == LAGO_PUBLISH_RETURNED ? ours->reply_code : 0 };
     route_unref(c->alloc, ours->route);
     ours->route = slot->route = NULL;
+    ours->publisher = NULL;
+    ours->owed = false;
     ours->settled = true;
     c->unsettled--;
     retire(c);
 }
 
-bool confirms_next(struct confirms *c, lago_publish_result_t *result, struct confirm_slot *slot) {
-    if (c->single) {
-        uint64_t number = c->single;
-        c->single = 0;
+/* 0 if there is none. Whatever was told of a run of stragglers has left: their first is the next. */
+static uint64_t next_of_run(struct confirms *c) {
+    if (c->straggler_count) return confirms_oldest(c) <= c->run_through ? confirms_oldest(c) : 0;
+    uint64_t number = c->cursor > c->first ? c->cursor : c->first;
+    while (number <= c->run_through && slot_of(c, number)->settled) number++;
+    c->cursor = number + 1;
+    return number <= c->run_through ? number : 0;
+}
+
+bool confirms_find_next(struct confirms *c, lago_publish_result_t *result, struct confirm_slot *slot) {
+    uint64_t number = c->single ? c->single : next_of_run(c);
+    c->single = 0;
+    if (number) {
         tell(c, number, result, slot);
         return true;
     }
-    if (c->cursor < c->first) c->cursor = c->first;
-    while (c->cursor <= c->run_through && slot_of(c, c->cursor)->settled) c->cursor++;
-    if (c->cursor > c->run_through) {
-        c->cursor = c->run_through = 0;
-        return false;
-    }
-    tell(c, c->cursor, result, slot);
-    return true;
+    c->cursor = c->run_through = 0;
+    retire(c);
+    return false;
 }
 
 void confirms_end(struct confirms *c, uint64_t sent) {
     c->sent = sent > c->earlier ? sent - c->earlier : 0;
     c->run_outcome = LAGO_PUBLISH_UNKNOWN;
     c->run_through = c->next - 1;
-    c->single = 0;
+    c->usual = c->single = 0;
     c->cursor = 0;
+}
+
+/* It waits for a return, and this may be the one. */
+static bool is_meant(const struct confirm_slot *slot, lago_string_t exchange, lago_string_t routing_key, size_t body_size) {
+    return slot->route && !slot->settled && slot->body_size == body_size &&
+           route_is(slot->route, exchange.data, exchange.size, routing_key.data, routing_key.size);
+}
+
+static struct confirm_slot *meant_straggler(const struct confirms *c, lago_string_t exchange, lago_string_t routing_key,
+                                            size_t body_size) {
+    for (size_t i = 0; i < c->straggler_count; i++)
+        if (is_meant(&straggler_at(c, i)->slot, exchange, routing_key, body_size)) return &straggler_at(c, i)->slot;
+    return NULL;
+}
+
+static struct confirm_slot *meant_in_ring(struct confirms *c, lago_string_t exchange, lago_string_t routing_key,
+                                          size_t body_size) {
+    bool oldest = true; /* nothing unreturned was passed yet */
+    if (c->return_from < c->first) c->return_from = c->first;
+    for (uint64_t n = c->return_from; n < c->next; n++) {
+        struct confirm_slot *slot = slot_of(c, n);
+        if (is_meant(slot, exchange, routing_key, body_size)) return slot;
+        oldest = oldest && !slot->route;
+        if (oldest) c->return_from = n + 1;
+    }
+    return NULL;
 }
 
 bool confirms_returned(struct confirms *c, lago_string_t exchange, lago_string_t routing_key, size_t body_size,
                        uint16_t reply_code) {
-    bool oldest = true; /* nothing unreturned was passed yet */
-    for (uint64_t n = c->return_from; n < c->next; n++) {
-        struct confirm_slot *slot = slot_of(c, n);
-        if (!slot->route) {
-            if (oldest) c->return_from = n + 1;
-            continue;
-        }
-        oldest = false;
-        if (slot->settled || slot->body_size != body_size ||
-            !route_is(slot->route, exchange.data, exchange.size, routing_key.data, routing_key.size))
-            continue;
-        slot->reply_code = reply_code;
-        route_unref(c->alloc, slot->route);
-        slot->route = NULL;
-        return true;
-    }
-    return false;
+    struct confirm_slot *slot = meant_straggler(c, exchange, routing_key, body_size);
+    if (!slot) slot = meant_in_ring(c, exchange, routing_key, body_size);
+    if (!slot) return false;
+    slot->reply_code = reply_code;
+    route_unref(c->alloc, slot->route);
+    slot->route = NULL;
+    return true;
 }
 
 size_t confirms_owed(const struct confirms *c) {
-    size_t owed = c->single && slot_of(c, c->single)->callback; /* settled, and not told yet */
-    for (uint64_t n = c->first; n < c->next; n++) owed += !slot_of(c, n)->settled && slot_of(c, n)->callback;
+    size_t owed = 0;
+    for (uint64_t i = 0; i < kept_count(c); i++) owed += kept_at(c, i)->owed;
+    return owed;
+}
+
+size_t confirms_detach(struct confirms *c, const struct lago_publisher *publisher) {
+    size_t owed = 0;
+    for (uint64_t i = 0; i < kept_count(c); i++) {
+        struct confirm_slot *slot = kept_at(c, i);
+        if (slot->publisher != publisher) continue;
+        owed += slot->owed;
+        slot->publisher = NULL;
+        slot->callback = NULL;
+        slot->owed = false;
+    }
     return owed;
 }

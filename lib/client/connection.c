@@ -6,6 +6,7 @@
 #include "deadline.h"
 #include "operation.h"
 #include "probes.h"
+#include "publish.h"
 #include "reason.h"
 #include "rpc.h"
 #include "url.h"
@@ -17,6 +18,7 @@ void connection_set_stage(lago_connection_t *conn, enum connection_stage stage) 
     log_line(&conn->env, LAGO_LOG_DEBUG, "connection to %s: %s -> %s", conn->endpoint[0] ? conn->endpoint : conn->p->host,
              names[conn->stage], names[stage]);
     conn->stage = stage;
+    conn->errands = true;
     PROBE2(connection__stage, conn, (int)stage);
 }
 
@@ -45,6 +47,11 @@ void connection_touch(lago_connection_t *conn) {
     conn->session.now = conn->clock_us / 1000u;
 }
 
+void connection_limit_output(lago_connection_t *conn) {
+    bool refuses = conn->session.blocked && conn->p->refuse_while_blocked;
+    conn->output_limit = refuses ? 0 : conn->p->high_water;
+}
+
 void connection_hang_up(lago_connection_t *conn, bool reset) {
     capture_ended(conn);
     conn->transport.ops->hang_up(conn->transport.self, reset);
@@ -53,7 +60,9 @@ void connection_hang_up(lago_connection_t *conn, bool reset) {
 
 void connection_wake(lago_connection_t *conn, bool turn) {
     if (turn) conn->turn_wanted = true;
-    if (conn->transport.self) conn->transport.ops->wake(conn->transport.self);
+    if (conn->woken || !conn->transport.self) return;
+    conn->woken = true;
+    conn->transport.ops->wake(conn->transport.self);
 }
 
 int deadline_set(lago_connection_t *conn, struct deadline *deadline, uint32_t delay_ms,
@@ -95,11 +104,15 @@ static void init_lists(lago_connection_t *conn) {
     list_init(&conn->operations);
     list_init(&conn->channels);
     list_init(&conn->ended_channels);
-    list_init(&conn->releases);
+    conn->lender = (struct lender){ .pool = conn->env.blocks, .has_some = publish_released };
     list_init(&conn->later);
     list_init(&conn->garbage);
+    list_init(&conn->resumed);
     list_init(&conn->lost_rpcs);
     list_init(&conn->freed_rpcs);
+    list_init(&conn->waiting_publishers);
+    list_init(&conn->ready_publishers);
+    list_init(&conn->freed_publishers);
 }
 
 static struct session_settings settings_of(const lago_parameters_t *p) {
@@ -114,6 +127,7 @@ void connection_use(lago_connection_t *conn, const lago_parameters_t *p) {
     settings.trace_data = conn->session.settings.trace_data;
     conn->session.settings = settings;
     conn->p = p;
+    connection_limit_output(conn);
 }
 
 static void init_session(lago_connection_t *conn) {
@@ -123,7 +137,23 @@ static void init_session(lago_connection_t *conn) {
         settings.trace_data = &conn->env;
     }
     session_init(&conn->session, conn->alloc, &settings, transport_now_ms(&conn->transport));
+    conn->session.out.pool = conn->env.blocks;
+    connection_limit_output(conn);
     connection_touch(conn);
+}
+
+static struct callbacks callbacks_of(const lago_connection_options_t *options) {
+    return (struct callbacks){ .on_open = options->on_open,
+                               .on_open_error = options->on_open_error,
+                               .on_close = options->on_close,
+                               .on_blocked = options->on_blocked,
+                               .on_unblocked = options->on_unblocked,
+                               .on_drain = options->on_drain,
+                               .on_phase = options->on_phase,
+                               .data = options->data,
+                               .free_data = options->free_data,
+                               .stream_is_given = options->stream || options->socket_fd,
+                               .stream_is_lent = options->free_stream };
 }
 
 static void init(lago_connection_t *conn, const struct environment *environment, const struct transport *transport,
@@ -131,9 +161,10 @@ static void init(lago_connection_t *conn, const struct environment *environment,
     conn->env = *environment;
     conn->alloc = &conn->env.alloc;
     conn->transport = *transport;
-    if (options) conn->options = *options;
-    conn->options.parameters = NULL; /* the targets have copies */
+    if (options) conn->options = callbacks_of(options);
     conn->referenced = true;
+    conn->push_at = SIZE_MAX;
+    conn->endpoint = "";
     timers_init(&conn->timers, conn->alloc);
     init_lists(conn);
 }
@@ -141,7 +172,9 @@ static void init(lago_connection_t *conn, const struct environment *environment,
 /* What can be wrong with what was given. */
 static int read_options(lago_connection_t *conn, const char *url, const lago_connection_options_t *options,
                         lago_reason_t *reason) {
-    int rc = targets_make(conn->alloc, url, options, &conn->targets, reason);
+    int rc = attempts_init(conn, conn->options.on_phase);
+    if (rc == 0) rc = dial_init(conn);
+    if (rc == 0) rc = targets_make(conn->alloc, url, options, &conn->targets, reason);
     if (rc == 0) rc = read_trust(conn, reason);
     if (rc < 0 && reason->code) log_reason(&conn->env, LAGO_LOG_ERROR, NULL, reason);
     return rc;
@@ -159,10 +192,13 @@ int connection_new(const struct environment *environment, const struct transport
     init(conn, environment, transport, options);
     rc = read_options(conn, url, options, &reason);
     if (rc < 0) {
+        dial_stop(conn);
+        attempts_clear(conn);
         targets_free(conn->alloc, &conn->targets);
         mem_free(&environment->alloc, conn);
         return rc;
     }
+    targets_share(&conn->targets, conn->env.alike);
     conn->p = conn->targets.items[0].p;
     init_session(conn);
     conn->turn_wanted = true; /* to dial */
@@ -192,8 +228,8 @@ static void destroy_channels(struct list *channels) {
 
 /* The last word, but what the caller's stream belongs to is needed until free_stream, when it is closed: destroy has it then. */
 static void let_go_of_data(lago_connection_t *conn) {
-    lago_connection_options_t rest = { 0 };
-    if (conn->options.free_stream && !conn->finished) {
+    struct callbacks rest = { 0 };
+    if (conn->options.stream_is_lent && !conn->finished) {
         rest.free_data = conn->options.free_data;
         rest.data = conn->options.data;
     } else if (conn->options.free_data) {
@@ -209,6 +245,7 @@ static void tear_down(lago_connection_t *conn) {
     destroy_channels(&conn->channels);
     destroy_channels(&conn->garbage);
     rpc_reap(conn);
+    publishers_reap(conn);
     for (struct list *node; (node = list_first(&conn->operations)) != NULL;)
         operation_free(LIST_ENTRY(node, struct operation, in_connection));
     session_deinit(&conn->session);
@@ -226,24 +263,32 @@ static void destroy(lago_connection_t *conn) {
     lago_allocator_t alloc = *conn->alloc;
     if (conn->options.free_data) conn->options.free_data(conn->options.data);
     mem_free(&alloc, conn->closing.reply_text);
-    mem_free(&alloc, conn->server_properties);
+    block_unref(conn->server_properties);
+    dial_stop(conn);
+    dial_forget_endpoints(conn);
     timers_clear(&conn->timers);
     metrics_clear(conn);
     attempts_clear(conn);
-    proxy_stop(&conn->dial.proxy);
+    reason_forget(&conn->reason, &alloc);
     targets_free(&alloc, &conn->targets);
     mem_free(&alloc, conn);
 }
 
+/* Freed ones of channels. */
+static bool handles_wait(const lago_connection_t *conn) {
+    return !list_empty(&conn->freed_rpcs) || !list_empty(&conn->freed_publishers);
+}
+
 void connection_reap(lago_connection_t *conn) {
     if (conn->depth > 0) return;
-    bool frees = !list_empty(&conn->garbage) || !list_empty(&conn->freed_rpcs) || (conn->freed && !conn->torn_down);
+    bool frees = !list_empty(&conn->garbage) || handles_wait(conn) || (conn->freed && !conn->torn_down);
     if (frees) watch_begin(conn, "free_data");
     conn->depth++; /* a free_data may free more: that waits for its turn here */
     do {
         rpc_reap(conn);
+        publishers_reap(conn);
         destroy_channels(&conn->garbage);
-    } while (!list_empty(&conn->freed_rpcs));
+    } while (handles_wait(conn));
     if (conn->freed && !conn->torn_down) {
         conn->torn_down = true;
         tear_down(conn);
@@ -261,7 +306,7 @@ void lago_connection_free(lago_connection_t *conn) {
 
 void link_enter(lago_connection_t *conn) {
     conn->depth++;
-    connection_touch(conn);
+    connection_touch_once(conn);
     watch_begin(conn, "a post");
 }
 
@@ -276,11 +321,32 @@ lago_connection_t *link_handle(lago_connection_t *conn) { return conn->freed ? N
 void link_finished(lago_connection_t *conn) {
     conn->finished = true;
     conn->transport.self = NULL;
+    conn->session.out.pool = conn->lender.pool = NULL; /* the context may go before the handle does; nothing is queued any more */
+    targets_unshare(&conn->targets, conn->env.alike);
+    conn->env.alike = NULL;
     conn->depth++;
     ending_told(conn);
     conn->depth--;
     connection_reap(conn);
 }
+
+/* ---------------------------------------------------------------- pausing */
+
+static int set_paused(lago_connection_t *conn, bool paused) {
+    if (!conn) return LAGO_EINVAL;
+    if (conn->stage >= STAGE_ENDING) return LAGO_ECLOSED;
+    connection_touch(conn);
+    if (paused && conn->stage != STAGE_CLOSING)
+        conn->halted |= HALT_PAUSED;
+    else
+        conn->halted &= ~HALT_PAUSED;
+    connection_wake(conn, true);
+    return 0;
+}
+
+int lago_connection_pause(lago_connection_t *conn) { return set_paused(conn, true); }
+
+int lago_connection_resume(lago_connection_t *conn) { return set_paused(conn, false); }
 
 /* ---------------------------------------------------------------- references */
 
@@ -322,7 +388,9 @@ lago_connection_state_t lago_connection_state(const lago_connection_t *conn) {
 void *lago_connection_data(const lago_connection_t *conn) { return conn ? conn->options.data : NULL; }
 
 const lago_reason_t *lago_connection_reason(const lago_connection_t *conn) {
-    return conn && conn->stage >= STAGE_ENDING ? &conn->reason : NULL;
+    static const lago_reason_t without_memory = { .code = LAGO_ENOMEM, .origin = LAGO_BY_CLIENT };
+    if (!conn || conn->stage < STAGE_ENDING) return NULL;
+    return conn->reason.whole ? conn->reason.whole : &without_memory;
 }
 
 lago_tls_info_t lago_connection_tls(const lago_connection_t *conn) {
@@ -335,7 +403,7 @@ const char *lago_connection_endpoint(const lago_connection_t *conn) { return con
 lago_table_t lago_connection_server_properties(const lago_connection_t *conn) {
     lago_table_t table = { 0 };
     if (conn) {
-        table.raw = conn->server_properties;
+        table.raw = conn->server_properties ? block_data(conn->server_properties) : NULL;
         table.size = conn->server_properties_size;
     }
     return table;
@@ -353,6 +421,10 @@ lago_tune_t lago_connection_tune(const lago_connection_t *conn) { return conn ? 
 
 bool lago_connection_is_blocked(const lago_connection_t *conn) {
     return conn && conn->session.blocked && conn->stage < STAGE_ENDING;
+}
+
+bool lago_connection_writable(const lago_connection_t *conn) {
+    return conn && publish_is_possible(conn) && session_output_size(&conn->session) < conn->output_limit;
 }
 
 size_t lago_connection_output_size(const lago_connection_t *conn) { return conn ? session_output_size(&conn->session) : 0; }

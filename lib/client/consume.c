@@ -1,6 +1,6 @@
-/* Consumers, basic.get, and acknowledgements (1.8.3). A delivery tag is open from its delivery to its ack, nack or reject. */
+/* The life of consumers (1.8.3.2 to 1.8.3.6): prefetch, consume, cancel, and how they end. */
 #include "alloc.h"
-#include "channel.h"
+#include "consumer.h"
 #include "feature.h"
 #include "message.h"
 #include "operation.h"
@@ -8,53 +8,25 @@
 #include "reason.h"
 #include "text.h"
 #include <lago/rpc.h>
+#include <limits.h>
 #include <string.h>
-
-/* From CONSUMER_ASKED_CANCELLED on there is no more on_message: what still comes is given back. */
-enum consumer_state {
-    CONSUMER_ASKED,           /* consume-ok is awaited; the broker may deliver before we have seen it */
-    CONSUMER_LIVING,          /* consume-ok came, or none will */
-    CONSUMER_ASKED_CANCELLED, /* basic.cancel waits for consume-ok */
-    CONSUMER_GIVEN_UP,        /* the user was told that consume-ok did not come; when it does, the consumer is cancelled */
-    CONSUMER_CANCELLING       /* basic.cancel was sent: cancel-ok ends the record */
-};
-
-struct consumer {
-    struct strmap_node node;   /* key: tag */
-    enum consumer_state state; /* one setter: consumer_enter */
-    bool auto_ack;
-    bool of_stream;  /* as far as its arguments say */
-    bool of_replies; /* direct reply-to: its deliveries have no numbers of their own */
-    uint64_t delivered;
-    lago_message_cb on_message;
-    lago_cancel_cb on_cancel;
-    void *data;
-    void (*free_data)(void *data);
-    const char *queue; /* as it was asked for; behind the tag */
-    size_t tag_size;
-    char tag[]; /* NUL-terminated */
-};
 
 static void consumer_enter(struct consumer *consumer, enum consumer_state state) { consumer->state = state; }
 
-static bool consumer_is_living(const struct consumer *consumer) { return consumer->state <= CONSUMER_LIVING; }
-
-static struct consumer *consumer_find(const lago_channel_t *ch, const char *tag, size_t size) {
-    struct strmap_node *node = strmap_find(&ch->consumers, tag, size);
-    return node ? LIST_ENTRY(node, struct consumer, node) : NULL;
-}
-
 /* It has ended: its tag is free, also for the callback that is told so. The record is the caller's to free. */
 static void consumer_forget(lago_channel_t *ch, struct consumer *consumer) {
-    strmap_remove(&ch->consumers, &consumer->node);
-    if (ch->recent == consumer) ch->recent = NULL;
-    if (ch->newest == consumer) ch->newest = NULL;
+    struct consuming *in = ch->consuming;
+    strmap_remove(&in->consumers, &consumer->node);
+    if (in->recent == consumer) in->recent = NULL;
+    in->recent_alike = 0;
+    if (in->newest == consumer) in->newest = NULL;
 }
 
 static void consumer_free(lago_channel_t *ch, struct consumer *consumer) {
+    hold_drop(consumer, false);
     consumer_forget(ch, consumer);
     void (*free_data)(void *data) = consumer->free_data;
-    void *data = consumer->data;
+    void *data = consumer->user.data;
     mem_free(ch->conn->alloc, consumer);
     if (free_data) free_data(data);
 }
@@ -63,52 +35,66 @@ static void consumer_free(lago_channel_t *ch, struct consumer *consumer) {
 static void consumer_give_up(struct consumer *consumer) {
     void (*free_data)(void *data) = consumer->free_data;
     if (consumer->state == CONSUMER_ASKED) consumer_enter(consumer, CONSUMER_GIVEN_UP);
+    hold_drop(consumer, true);
     consumer->free_data = NULL;
-    if (free_data) free_data(consumer->data);
+    if (free_data) free_data(consumer->user.data);
 }
 
 bool consumers_end_step(lago_channel_t *ch) {
-    struct strmap_node *node = strmap_any(&ch->consumers);
-    if (node) consumer_free(ch, LIST_ENTRY(node, struct consumer, node));
-    return node != NULL;
+    struct strmap_node *node = ch->consuming ? strmap_any(&ch->consuming->consumers) : NULL;
+    if (!node) return false;
+    struct consumer *consumer = LIST_ENTRY(node, struct consumer, node);
+    hold_drop(consumer, false);
+    if (ch->freed || !body_lost(consumer)) consumer_free(ch, consumer);
+    return true;
 }
 
 void consumers_describe(const lago_channel_t *ch, struct text *t, size_t max) {
     static const char *const names[] = { "asked for", "living", "asked for and cancelled", "given up", "cancelling" };
+    const struct strmap *consumers = ch->consuming ? &ch->consuming->consumers : NULL;
     size_t count = 0;
-    for (struct strmap_node *node = NULL; (node = strmap_next(&ch->consumers, node)) != NULL && count < max; count++) {
+    if (!consumers) return;
+    for (struct strmap_node *node = NULL; (node = strmap_next(consumers, node)) != NULL && count < max; count++) {
         const struct consumer *consumer = LIST_ENTRY(node, struct consumer, node);
         text_add(t, "    consumer ");
         text_add_escaped(t, consumer->tag, consumer->tag_size, 80);
         text_add(t, " of queue \"");
         text_add_escaped(t, consumer->queue, strlen(consumer->queue), 80);
-        text_addf(t, "\" %s%s, %llu delivered\n", names[consumer->state], consumer->auto_ack ? ", auto_ack" : "",
+        text_addf(t, "\" %s%s%s%s, %llu delivered\n", names[consumer->state], consumer->auto_ack ? ", auto_ack" : "",
+                  consumer->paused ? ", paused" : "", consumer->in_body ? ", in a body" : "",
                   (unsigned long long)consumer->delivered);
     }
-    if (ch->consumers.count > count) text_addf(t, "    and %zu consumers more\n", ch->consumers.count - count);
+    if (consumers->count > count) text_addf(t, "    and %zu consumers more\n", consumers->count - count);
 }
 
 /* ---------------------------------------------------------------- basic.qos */
 
 /* Before 4.3 global_qos says nothing of the consumers' own count, from then on it is the same: so only what both take as none. */
 static void qos_issued(lago_channel_t *ch, const lago_basic_qos_t *args) {
-    if (args->prefetch_count || !args->global_qos) ch->prefetch_count = args->prefetch_count;
+    struct consuming *in = ch->consuming;
+    if (args->prefetch_count || !args->global_qos) in->prefetch_count = args->prefetch_count;
+    if (!ch->single_acks) in->ack_run_max = in->prefetch_count ? (in->prefetch_count + 1u) / 2 : UINT_MAX;
 }
 
 int lago_basic_qos(lago_channel_t *ch, const lago_basic_qos_t *args, lago_done_cb callback, void *data) {
     static const lago_basic_qos_t defaults = { 0 };
+    bool fresh = ch && !ch->consuming;
     if (!args) args = &defaults;
-    if (!RESERVED_IS_ZERO(args)) return channel_result(ch, LAGO_EINVAL);
+    int rc = channel_usable(ch);
+    if (rc == 0 && !RESERVED_IS_ZERO(args)) rc = LAGO_EINVAL;
+    if (rc == 0) rc = channel_begin_consuming(ch);
+    if (rc < 0) return channel_result(ch, rc);
     struct basic_qos m = { .prefetch_size = args->prefetch_size,
                            .prefetch_count = args->prefetch_count,
                            .global = args->global_qos };
-    int rc = operation_request(ch, &(struct request){ .method = METHOD_BASIC_QOS,
-                                                      .args = &m,
-                                                      .timeout_ms = args->timeout_ms,
-                                                      .tell = tell_done,
-                                                      .callback = (operation_callback)callback,
-                                                      .data = data });
+    rc = operation_request(ch, &(struct request){ .method = METHOD_BASIC_QOS,
+                                                  .args = &m,
+                                                  .timeout_ms = args->timeout_ms,
+                                                  .tell = tell_done,
+                                                  .callback = (operation_callback)callback,
+                                                  .data = data });
     if (rc == 0) qos_issued(ch, args);
+    if (rc < 0 && fresh) channel_end_consuming(ch);
     return rc;
 }
 
@@ -120,15 +106,20 @@ static struct consumer *consumer_new(lago_channel_t *ch, const lago_basic_consum
     struct consumer *consumer = mem_zero(ch->conn->alloc, 1, sizeof(*consumer) + size + queue_size + 2);
     if (!consumer) return NULL;
     consumer->auto_ack = args->auto_ack;
-    consumer->on_message = args->on_message;
-    consumer->on_cancel = args->on_cancel;
-    consumer->data = args->data;
+    consumer->ch = ch;
+    consumer->user.on_message = args->on_message;
+    consumer->user.on_body = args->on_body;
+    consumer->user.on_cancel = args->on_cancel;
+    consumer->user.data = args->data;
+    list_init(&consumer->held);
+    list_init(&consumer->in_resumed);
+    consumer_route(consumer);
     consumer->free_data = args->free_data;
     consumer->tag_size = size;
     memcpy(consumer->tag, tag, size + 1);
     memcpy(consumer->tag + size + 1, queue, queue_size + 1);
     consumer->queue = consumer->tag + size + 1;
-    if (strmap_add(&ch->consumers, &consumer->node, consumer->tag, size) == 0) return consumer;
+    if (strmap_add(&ch->consuming->consumers, &consumer->node, consumer->tag, size) == 0) return consumer;
     mem_free(ch->conn->alloc, consumer);
     return NULL;
 }
@@ -138,7 +129,7 @@ static void make_tag(lago_channel_t *ch, char *tag, size_t size) {
     struct text t;
     do {
         text_init(&t, tag, size);
-        text_addf(&t, "ctag%u.%llu", ch->number, (unsigned long long)++ch->tags_made);
+        text_addf(&t, "ctag%u.%llu", ch->number, (unsigned long long)++ch->consuming->tags_made);
     } while (consumer_find(ch, tag, t.length));
 }
 
@@ -200,10 +191,11 @@ static int start_consuming(lago_channel_t *ch, const lago_basic_consume_t *args,
     return channel_result(ch, rc);
 }
 
-int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lago_consumer_cb callback, void *data) {
+static int consume(lago_channel_t *ch, const lago_basic_consume_t *args, lago_consumer_cb callback, void *data) {
     char made[32];
     int rc = channel_usable(ch);
-    if (rc == 0 && (!args || !args->on_message || !RESERVED_IS_ZERO(args))) rc = LAGO_EINVAL;
+    if (rc == 0 && (!args || !args->on_message == !args->on_body || !RESERVED_IS_ZERO(args))) rc = LAGO_EINVAL;
+    if (rc == 0) rc = channel_begin_consuming(ch);
     if (rc < 0) return channel_result(ch, rc);
     const char *tag = args->consumer_tag && args->consumer_tag[0] ? args->consumer_tag : made;
     if (tag == made)
@@ -216,7 +208,8 @@ int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lag
     rc = start_consuming(ch, args, consumer, callback, data);
     if (rc == 0) {
         if (args->no_wait) consumer_enter(consumer, CONSUMER_LIVING);
-        ch->newest = consumer;
+        if (args->on_body) session_announce_bodies(&ch->conn->session, ch->number);
+        ch->consuming->newest = consumer;
         return 0;
     }
     consumer->free_data = NULL; /* the call did nothing: the data is still the caller's */
@@ -224,14 +217,22 @@ int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lag
     return rc;
 }
 
+int lago_basic_consume(lago_channel_t *ch, const lago_basic_consume_t *args, lago_consumer_cb callback, void *data) {
+    bool fresh = ch && !ch->consuming;
+    int rc = consume(ch, args, callback, data);
+    if (rc < 0 && fresh) channel_end_consuming(ch);
+    return rc;
+}
+
 lago_string_t lago_channel_last_consumer_tag(const lago_channel_t *ch) {
-    if (!ch || !ch->newest) return (lago_string_t){ "", 0 };
-    return (lago_string_t){ ch->newest->tag, ch->newest->tag_size };
+    const struct consumer *newest = ch && ch->consuming ? ch->consuming->newest : NULL;
+    return newest ? (lago_string_t){ newest->tag, newest->tag_size } : (lago_string_t){ "", 0 };
 }
 
 size_t lago_channel_consumer_tags(const lago_channel_t *ch, lago_string_t *tags, size_t max) {
     size_t count = 0;
-    for (struct strmap_node *node = NULL; ch && (node = strmap_next(&ch->consumers, node)) != NULL;) {
+    if (!ch || !ch->consuming) return 0;
+    for (struct strmap_node *node = NULL; (node = strmap_next(&ch->consuming->consumers, node)) != NULL;) {
         const struct consumer *consumer = LIST_ENTRY(node, struct consumer, node);
         if (!consumer_is_living(consumer)) continue;
         if (count < max) tags[count] = (lago_string_t){ consumer->tag, consumer->tag_size };
@@ -264,9 +265,10 @@ static void tell_cancelled(struct operation *op, const lago_reason_t *reason, co
     struct consumer *consumer = op->consumer;
     (void)answer;
     lago_string_t tag = { consumer->tag, consumer->tag_size };
-    if (!reason) consumer_forget(ch, consumer);
+    bool done = !reason && !consumer->in_body; /* its channel was closed in a body, which ends with the channel */
+    if (done) consumer_forget(ch, consumer);
     if (op->callback) ((lago_consumer_cb)op->callback)(ch, reason, tag, op->data);
-    if (!reason) consumer_free(ch, consumer);
+    if (done) consumer_free(ch, consumer);
 }
 
 int lago_basic_cancel(lago_channel_t *ch, const lago_basic_cancel_t *args, lago_consumer_cb callback, void *data) {
@@ -290,7 +292,8 @@ int lago_basic_cancel(lago_channel_t *ch, const lago_basic_cancel_t *args, lago_
                                                   .data = data });
     if (rc < 0) return rc;
     consumer_enter(consumer, held ? CONSUMER_ASKED_CANCELLED : CONSUMER_CANCELLING);
-    ch->cancelled_any = true;
+    hold_drop(consumer, true);
+    ch->consuming->cancelled_any = true;
     return 0;
 }
 
@@ -298,217 +301,18 @@ void consume_cancelled(lago_channel_t *ch, const struct session_event *event) {
     lago_string_t tag = event->args->basic_cancel.consumer_tag;
     struct consumer *consumer = consumer_find(ch, tag.data, tag.size);
     if (!consumer || !consumer_is_living(consumer)) return; /* our own cancel crossed it: cancel-ok comes as well */
+    if (consumer->in_body) return;                          /* as in tell_cancelled: it ends with its channel */
     if (consumer->state == CONSUMER_ASKED) {
         session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_CANCEL,
                      "basic.cancel before basic.consume-ok on channel %u", ch->number);
         return;
     }
     lago_string_t kept = { consumer->tag, consumer->tag_size };
+    hold_drop(consumer, true);
     consumer_forget(ch, consumer);
-    if (consumer->on_cancel)
-        consumer->on_cancel(ch, kept, consumer->data);
+    if (consumer->user.on_cancel)
+        consumer->user.on_cancel(ch, kept, consumer->user.data);
     else
         log_line(&ch->conn->env, LAGO_LOG_WARNING, "channel %u: the broker cancelled consumer %s", ch->number, kept.data);
     consumer_free(ch, consumer);
-}
-
-/* ---------------------------------------------------------------- deliveries */
-
-/* Tags rise by one per delivery on a channel (RabbitMQ); 0 or an old one would settle the wrong message later. */
-static bool tag_accepted(lago_channel_t *ch, uint64_t tag, bool open) {
-    if (tag <= ch->last_delivery_tag) {
-        session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_DELIVER,
-                     "delivery tag %llu after %llu on channel %u", (unsigned long long)tag,
-                     (unsigned long long)ch->last_delivery_tag, ch->number);
-        return false;
-    }
-    if (open && tagset_add(&ch->unacked, tag) < 0) {
-        lago_reason_t reason;
-        reason_init(&reason, LAGO_ENOMEM, LAGO_BY_CLIENT);
-        session_abandon(&ch->conn->session, &reason);
-        return false;
-    }
-    if (open) timeline_note(&ch->delivered, tag, ch->conn->clock_us);
-    ch->last_delivery_tag = tag;
-    return true;
-}
-
-/* From the call of a close on, of the channel or the connection, messages are not told any more. */
-static bool takes_messages(const lago_channel_t *ch) { return ch->state == LAGO_CHANNEL_OPEN && ch->conn->stage == STAGE_OPEN; }
-
-/*
- * Give a delivery back: it raced a cancel. With auto_ack the broker counts it as done; then it can only be counted. From a stream
- * nothing was taken, so an ack gives it back; RabbitMQ 3.10 has no reject there (540, which closes the connection).
- */
-static void give_back(lago_channel_t *ch, uint64_t tag, bool auto_ack, bool of_stream) {
-    struct basic_ack ack = { .delivery_tag = tag };
-    struct basic_reject reject = { .delivery_tag = tag, .requeue = true };
-    ch->conn->counters.messages_dropped++;
-    /* in any case: no `multiple` of the application's may cover it */
-    (void)tagset_remove(&ch->unacked, tag);
-    /* closing requeues it anyway, unless a get under way may bring a higher tag, whose `multiple` would cover it */
-    if (auto_ack || (!takes_messages(ch) && list_empty(&ch->operations))) return;
-    int rc = of_stream ? session_send(&ch->conn->session, ch->number, METHOD_BASIC_ACK, &ack)
-                       : session_send(&ch->conn->session, ch->number, METHOD_BASIC_REJECT, &reject);
-    if (rc < 0) log_line(&ch->conn->env, LAGO_LOG_WARNING, "delivery not given back: %s", lago_strerror(rc));
-}
-
-lago_string_t consume_recent_tag(const lago_channel_t *ch) {
-    return ch->recent ? (lago_string_t){ ch->recent->tag, ch->recent->tag_size } : (lago_string_t){ "", 0 };
-}
-
-static struct consumer *consumer_of(lago_channel_t *ch, lago_string_t tag) {
-    struct consumer *recent = ch->recent;
-    if (recent && recent->tag_size == tag.size && memcmp(recent->tag, tag.data, tag.size) == 0) return recent;
-    return ch->recent = consumer_find(ch, tag.data, tag.size);
-}
-
-void consume_delivered(lago_channel_t *ch, const struct session_event *event) {
-    const struct basic_deliver *m = &event->args->basic_deliver;
-    struct consumer *consumer = consumer_of(ch, m->consumer_tag);
-    if (!consumer && !ch->cancelled_any) {
-        session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_DELIVER,
-                     "delivery for a consumer that does not exist on channel %u", ch->number);
-        return;
-    }
-    /* RabbitMQ (3.10) does not count direct replies: their tag is that of the next delivery from a queue, again and again */
-    bool counted = !consumer || !consumer->of_replies;
-    uint64_t tag = counted ? m->delivery_tag : 0;
-    if (counted && !tag_accepted(ch, tag, !consumer || !consumer->auto_ack)) return;
-    if (!consumer || !consumer_is_living(consumer) || !takes_messages(ch)) {
-        give_back(ch, tag, consumer && consumer->auto_ack, consumer && consumer->of_stream);
-        return;
-    }
-    consumer->delivered++;
-    PROBE4(deliver, ch->conn, ch->number, m->delivery_tag, event->body.size);
-    struct message message = message_of(ch->conn->alloc, event);
-    message.fields.consumer_tag = m->consumer_tag;
-    message.fields.delivery_tag = tag;
-    message.fields.redelivered = m->redelivered;
-    ch->conn->counters.redelivered += m->redelivered;
-    message.fields.exchange = m->exchange;
-    message.fields.routing_key = m->routing_key;
-    consumer->on_message(ch, &message.fields, consumer->data);
-}
-
-/* ---------------------------------------------------------------- basic.get */
-
-static void tell_got(struct operation *op, const lago_reason_t *reason, const struct session_event *answer) {
-    lago_channel_t *ch = op->ch;
-    lago_get_cb callback = (lago_get_cb)op->callback;
-    if (!answer || answer->info->id == METHOD_BASIC_GET_EMPTY) {
-        callback(ch, reason, NULL, op->data);
-        return;
-    }
-    const struct basic_get_ok *m = &answer->args->basic_get_ok;
-    if (!tag_accepted(ch, m->delivery_tag, !op->auto_ack)) {
-        callback(ch, &ch->conn->session.reason, NULL, op->data);
-        return;
-    }
-    struct message message = message_of(ch->conn->alloc, answer);
-    message.fields.delivery_tag = m->delivery_tag;
-    message.fields.redelivered = m->redelivered;
-    ch->conn->counters.redelivered += m->redelivered;
-    ch->conn->counters.gets++;
-    message.fields.exchange = m->exchange;
-    message.fields.routing_key = m->routing_key;
-    message.fields.message_count = m->message_count;
-    callback(ch, NULL, &message.fields, op->data);
-}
-
-int lago_basic_get(lago_channel_t *ch, const lago_basic_get_t *args, lago_get_cb callback, void *data) {
-    static const lago_basic_get_t defaults = { 0 };
-    if (!args) args = &defaults;
-    if (!callback || !RESERVED_IS_ZERO(args)) return channel_result(ch, LAGO_EINVAL);
-    struct basic_get m = { .queue = { args->queue ? args->queue : "", LAGO_NUL_TERMINATED }, .no_ack = args->auto_ack };
-    return operation_request(ch, &(struct request){ .method = METHOD_BASIC_GET,
-                                                    .args = &m,
-                                                    .timeout_ms = args->timeout_ms,
-                                                    .auto_ack = args->auto_ack,
-                                                    .tell = tell_got,
-                                                    .callback = (operation_callback)callback,
-                                                    .data = data });
-}
-
-void get_answered(lago_channel_t *ch, const struct session_event *event) {
-    if (operation_answered(ch->conn, ch, event)) return;
-    session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_GET_OK,
-                 "basic.get-ok that nobody asked for on channel %u", ch->number);
-}
-
-void consume_undo_get(lago_channel_t *ch, const struct session_event *event, bool auto_ack) {
-    uint64_t tag = event->args->basic_get_ok.delivery_tag;
-    if (tag_accepted(ch, tag, !auto_ack)) give_back(ch, tag, auto_ack, false);
-}
-
-/* ---------------------------------------------------------------- acknowledgements */
-
-/* Acks are taken until channel.close has been sent. */
-static int settle_check(const lago_channel_t *ch, unsigned flags, unsigned allowed) {
-    if (!ch || (flags & ~allowed)) return LAGO_EINVAL;
-    bool living = ch->state != LAGO_CHANNEL_CLOSED && !ch->goodbye_sent && ch->conn->stage <= STAGE_CLOSING;
-    return living ? 0 : LAGO_ECLOSED;
-}
-
-/*
- * The tag to send: RabbitMQ closes the channel (406) for a `multiple` whose tag itself is not open, so the highest open one
- * at or below it is named instead. 0: none is open.
- */
-static uint64_t wire_tag(const lago_channel_t *ch, uint64_t tag, bool multiple) {
-    if (!multiple) return tagset_has(&ch->unacked, tag) ? tag : 0;
-    return tagset_floor(&ch->unacked, tag ? tag : UINT64_MAX);
-}
-
-static int settle(lago_channel_t *ch, uint64_t tag, bool multiple, uint32_t method, const void *args) {
-    connection_touch(ch->conn);
-    int rc = session_send(&ch->conn->session, ch->number, method, args);
-    if (rc < 0) return channel_result(ch, rc);
-    PROBE5(settle, ch->conn, ch->number, tag, method, (int)multiple);
-    uint64_t oldest = multiple ? tagset_lowest(&ch->unacked) : tag;
-    metrics_record(ch->conn, LAGO_METRIC_ACK_HOLD, timeline_at(&ch->delivered, oldest));
-    size_t count = multiple ? tagset_remove_through(&ch->unacked, tag) : tagset_remove(&ch->unacked, tag);
-    *(method == METHOD_BASIC_ACK ? &ch->conn->counters.acked : &ch->conn->counters.refused) += count;
-    timeline_forget(&ch->delivered, ch->unacked.count ? tagset_lowest(&ch->unacked) : ch->last_delivery_tag);
-    connection_wake(ch->conn, false);
-    return 0;
-}
-
-int lago_basic_ack(lago_channel_t *ch, uint64_t delivery_tag, unsigned flags) {
-    bool multiple = flags & LAGO_MULTIPLE;
-    int rc = settle_check(ch, flags, LAGO_MULTIPLE);
-    if (rc < 0) return channel_result(ch, rc);
-    struct basic_ack m = { .delivery_tag = wire_tag(ch, delivery_tag, multiple), .multiple = multiple };
-    return m.delivery_tag ? settle(ch, m.delivery_tag, multiple, METHOD_BASIC_ACK, &m) : LAGO_ESTALE;
-}
-
-int lago_basic_nack(lago_channel_t *ch, uint64_t delivery_tag, unsigned flags) {
-    bool multiple = flags & LAGO_MULTIPLE;
-    int rc = settle_check(ch, flags, LAGO_MULTIPLE | LAGO_NO_REQUEUE);
-    if (rc < 0) return channel_result(ch, rc);
-    struct basic_nack m = { .delivery_tag = wire_tag(ch, delivery_tag, multiple),
-                            .multiple = multiple,
-                            .requeue = !(flags & LAGO_NO_REQUEUE) };
-    return m.delivery_tag ? settle(ch, m.delivery_tag, multiple, METHOD_BASIC_NACK, &m) : LAGO_ESTALE;
-}
-
-int lago_basic_reject(lago_channel_t *ch, uint64_t delivery_tag, unsigned flags) {
-    int rc = settle_check(ch, flags, LAGO_NO_REQUEUE);
-    if (rc < 0) return channel_result(ch, rc);
-    struct basic_reject m = { .delivery_tag = wire_tag(ch, delivery_tag, false), .requeue = !(flags & LAGO_NO_REQUEUE) };
-    return m.delivery_tag ? settle(ch, m.delivery_tag, false, METHOD_BASIC_REJECT, &m) : LAGO_ESTALE;
-}
-
-int lago_basic_recover(lago_channel_t *ch, const lago_basic_recover_t *args, lago_done_cb callback, void *data) {
-    static const lago_basic_recover_t defaults = { 0 };
-    if (!args) args = &defaults;
-    if (!RESERVED_IS_ZERO(args)) return channel_result(ch, LAGO_EINVAL);
-    struct basic_recover m = { .requeue = !args->no_requeue };
-    int rc = operation_request(ch, &(struct request){ .method = METHOD_BASIC_RECOVER,
-                                                      .args = &m,
-                                                      .timeout_ms = args->timeout_ms,
-                                                      .tell = tell_done,
-                                                      .callback = (operation_callback)callback,
-                                                      .data = data });
-    if (rc == 0) (void)tagset_remove_through(&ch->unacked, UINT64_MAX);
-    return rc;
 }

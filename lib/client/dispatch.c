@@ -23,6 +23,7 @@ static void blocked_too_long(lago_connection_t *conn, struct deadline *self) {
 static void blocked(lago_connection_t *conn, const struct session_event *event) {
     lago_string_t why = event->args->connection_blocked.reason;
     uint32_t limit_ms = conn->p->blocked_connection_timeout_ms;
+    connection_limit_output(conn);
     log_line(&conn->env, LAGO_LOG_INFO, "the broker blocks publishing");
     if (!conn->blocked_since_us) {
         conn->counters.blocked_count++;
@@ -35,6 +36,7 @@ static void blocked(lago_connection_t *conn, const struct session_event *event) 
 }
 
 static void unblocked(lago_connection_t *conn) {
+    connection_limit_output(conn);
     deadline_cancel(conn, &conn->blocked_deadline);
     metrics_unblocked(conn);
     log_line(&conn->env, LAGO_LOG_INFO, "the broker takes publishes again");
@@ -46,13 +48,16 @@ static void confirmed(lago_connection_t *conn, lago_channel_t *ch, const struct 
     uint64_t tag = ack ? event->args->basic_ack.delivery_tag : event->args->basic_nack.delivery_tag;
     bool multiple = ack ? event->args->basic_ack.multiple : event->args->basic_nack.multiple;
     const char *problem = NULL;
-    int reply = confirms_settle(&ch->confirms, tag, multiple, ack ? LAGO_PUBLISH_CONFIRMED : LAGO_PUBLISH_NACKED, &problem);
+    struct confirms none, *confirms = &none;
+    confirms_init(&none, conn->alloc); /* of a channel that never asked for any */
+    if (ch->confirming) confirms = &ch->confirming->confirms;
+    int reply = confirms_settle(confirms, tag, multiple, ack ? LAGO_PUBLISH_CONFIRMED : LAGO_PUBLISH_NACKED, &problem);
     if (reply)
         session_fail(&conn->session, LAGO_EPROTOCOL, (uint16_t)reply, event->info->id, "%s (tag %llu)", problem,
                      (unsigned long long)tag);
     else
-        conn->settling = ch;
-    watch_calling(conn, NULL, 0); /* who is called is seen when the outcomes are told */
+        conn->settling = ch, conn->errands = true;
+    conn->watch.calling = false; /* who is called is seen when the outcomes are told */
 }
 
 /* The session has answered, and holds publishes or lets them go. */
@@ -71,7 +76,7 @@ static void channel_method(lago_connection_t *conn, lago_channel_t *ch, const st
     if (!operation_answered(conn, ch, event)) unexpected(conn, event);
 }
 
-static void content(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
+static inline void content(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
     conn->counters.messages_received++;
     if (event->info->id == METHOD_BASIC_DELIVER)
         consume_delivered(ch, event);
@@ -97,7 +102,7 @@ static const char *advice(const lago_reason_t *reason) {
 static void channel_lost(lago_channel_t *ch, const struct session_event *event) {
     lago_reason_t reason;
     if (event->reason) {
-        channel_end(ch, event->reason, event->publishes_sent);
+        channel_end(ch, reason_kept(event->reason, &reason), event->publishes_sent);
         return;
     }
     const struct channel_close *args = &event->args->channel_close;
@@ -111,11 +116,12 @@ static void channel_lost(lago_channel_t *ch, const struct session_event *event) 
 }
 
 static void ended(lago_connection_t *conn, const struct session_event *event) {
-    lago_reason_t reason = *event->reason;
+    lago_reason_t room;
+    const lago_reason_t *reason = reason_kept(event->reason, &room);
     if (conn->stage == STAGE_DIALING)
-        dial_failed(conn, &reason);
+        dial_failed(conn, reason);
     else
-        ending_start(conn, &reason);
+        ending_start(conn, reason);
 }
 
 static void channel_event(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *event) {
@@ -124,6 +130,8 @@ static void channel_event(lago_connection_t *conn, lago_channel_t *ch, const str
     case SESSION_EVENT_CHANNEL_CLOSE: channel_lost(ch, event); return;
     case SESSION_EVENT_CHANNEL_CLOSE_OK: channel_closed(ch, event->publishes_sent); return;
     case SESSION_EVENT_CONTENT: content(conn, ch, event); return;
+    case SESSION_EVENT_BODY_BEGIN: consume_body_begun(ch, event); return;
+    case SESSION_EVENT_BODY: consume_body(ch, event); return;
     default: channel_method(conn, ch, event); return;
     }
 }
@@ -134,9 +142,7 @@ static void opened(lago_connection_t *conn) {
     dial_opened(conn);
 }
 
-void dispatch_event(lago_connection_t *conn, const struct session_event *event) {
-    if (event->info) watch_calling(conn, event->info->name, event->channel);
-    PROBE3(event, conn, event->channel, event->info ? event->info->id : 0);
+__attribute__((noinline)) static void any_event(lago_connection_t *conn, const struct session_event *event) {
     switch (event->type) {
     case SESSION_EVENT_START: login_start(conn, &event->args->connection_start); return;
     case SESSION_EVENT_SECURE: login_secure(conn, &event->args->connection_secure); return;
@@ -152,11 +158,22 @@ void dispatch_event(lago_connection_t *conn, const struct session_event *event) 
     case SESSION_EVENT_CHANNEL_CLOSE:
     case SESSION_EVENT_CHANNEL_CLOSE_OK:
     case SESSION_EVENT_METHOD:
-    case SESSION_EVENT_CONTENT: break;
+    case SESSION_EVENT_CONTENT:
+    case SESSION_EVENT_BODY_BEGIN:
+    case SESSION_EVENT_BODY: break;
     }
     if (event->channel == 0) {
         if (!operation_answered(conn, NULL, event)) unexpected(conn, event);
     } else if (event->owner) { /* else: the handle was freed, or its end has been told; the number waits for close-ok */
         channel_event(conn, event->owner, event);
     }
+}
+
+void dispatch_event(lago_connection_t *conn, const struct session_event *event) {
+    PROBE3(event, conn, event->channel, event->info ? event->info->id : 0);
+    if (event->info) watch_calling(conn, event->info->name, event->channel);
+    if (event->type == SESSION_EVENT_CONTENT && event->owner) /* nearly all of them */
+        content(conn, event->owner, event);
+    else
+        any_event(conn, event);
 }

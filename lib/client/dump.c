@@ -68,8 +68,8 @@ static void add_tune(struct text *t, const lago_connection_t *conn) {
 static void add_dialing(struct text *t, const lago_connection_t *conn) {
     if (conn->stage != STAGE_DIALING) return;
     text_addf(t, "  connecting: %s, round %lu of %lu, address %zu of %zu, for ", lago_phase_name(connection_phase(conn)),
-              (unsigned long)conn->dial.round, (unsigned long)conn->p->connection_attempts, conn->dial.address + 1,
-              conn->dial.address_count);
+              (unsigned long)conn->dial.way->round, (unsigned long)conn->p->connection_attempts, conn->dial.way->address + 1,
+              conn->dial.way->address_count);
     add_age(t, conn, conn->dial.since_us);
     text_add(t, "\n");
 }
@@ -87,7 +87,8 @@ static void add_connection(struct text *t, const lago_connection_t *conn) {
     add_name(t, conn->p->credentials.username);
     text_add(t, "\n");
     if (conn->stage >= STAGE_ENDING) {
-        lago_reason_format(&conn->reason, words, sizeof(words));
+        lago_reason_t room;
+        lago_reason_format(reason_kept(&conn->reason, &room), words, sizeof(words));
         text_addf(t, "  ended: %s\n", words);
     }
     add_dialing(t, conn);
@@ -125,15 +126,21 @@ static void add_oldest(struct text *t, const lago_channel_t *ch, const char *wha
 }
 
 static void add_messages(struct text *t, const lago_channel_t *ch) {
-    uint64_t lowest = ch->unacked.count ? tagset_lowest(&ch->unacked) : 0;
-    text_addf(t, "    unacknowledged: %zu", ch->unacked.count);
-    if (ch->prefetch_count) text_addf(t, " of prefetch_count %u", ch->prefetch_count);
-    if (lowest) add_oldest(t, ch, "tag", lowest, timeline_at(&ch->delivered, lowest));
+    const struct consuming *in = ch->consuming;
+    const struct confirming *out = ch->confirming;
+    text_addf(t, "    unacknowledged: %zu", lago_channel_unacked_count(ch));
+    if (in && in->prefetch_count) text_addf(t, " of prefetch_count %u", in->prefetch_count);
+    uint64_t lowest = in ? tagset_lowest(&in->unacked) : 0;
+    if (lowest) {
+        add_oldest(t, ch, "tag", lowest, timeline_at(&in->delivered, lowest));
+    }
     text_add(t, "\n");
-    if (!ch->confirms.selected) return;
-    text_addf(t, "    unconfirmed: %zu", ch->confirms.unsettled);
-    if (ch->confirms.unsettled)
-        add_oldest(t, ch, "number", ch->confirms.first, timeline_at(&ch->published_at, ch->confirms.first));
+    if (!out) return;
+    text_addf(t, "    unconfirmed: %zu", out->confirms.unsettled);
+    if (out->confirms.unsettled) {
+        uint64_t oldest = confirms_oldest(&out->confirms);
+        add_oldest(t, ch, "number", oldest, timeline_at(&out->published_at, oldest));
+    }
     text_add(t, "\n");
 }
 
@@ -142,7 +149,7 @@ static void add_messages(struct text *t, const lago_channel_t *ch) {
 static void add_channel(struct text *t, const lago_channel_t *ch) {
     static const char *const names[] = { "closed", "opening", "open", "closing" };
     text_addf(t, "  channel %u %s, %llu published, last delivery tag %llu", ch->number, names[ch->state],
-              (unsigned long long)ch->published, (unsigned long long)ch->last_delivery_tag);
+              (unsigned long long)ch->published, ch->consuming ? (unsigned long long)ch->consuming->last_delivery_tag : 0);
     if (ch->error) text_addf(t, ", a call failed: %s", lago_strerror(ch->error));
     text_add(t, ch->state == LAGO_CHANNEL_OPEN && !lago_channel_is_flow_active(ch) ? ", stopped by channel.flow\n" : "\n");
     if (ch->state == LAGO_CHANNEL_CLOSED) return;

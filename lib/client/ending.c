@@ -5,7 +5,9 @@
 #include "channel.h"
 #include "connection.h"
 #include "operation.h"
+#include "outcomes.h"
 #include "probes.h"
+#include "publisher.h"
 #include "rpc.h"
 
 /* ---------------------------------------------------------------- channels */
@@ -19,7 +21,7 @@ static bool is_clean(const lago_reason_t *reason) { return reason->code == LAGO_
  */
 static void unhandled(lago_channel_t *ch, const lago_reason_t *reason) {
     lago_connection_t *conn = ch->conn;
-    const lago_connection_options_t *o = &conn->options;
+    const struct callbacks *o = &conn->options;
     log_reason(&conn->env, LAGO_LOG_ERROR, NULL, reason);
     for (struct list *node = conn->channels.next; node != &conn->channels; node = node->next)
         if (LIST_ENTRY(node, lago_channel_t, in_connection)->state != LAGO_CHANNEL_CLOSED) return;
@@ -45,35 +47,22 @@ static bool tell_operation(lago_channel_t *ch) {
     return op != NULL;
 }
 
-static bool tell_publish(lago_channel_t *ch) {
-    lago_publish_result_t result;
-    struct confirm_slot slot;
-    if (!confirms_next(&ch->confirms, &result, &slot)) return false;
-    result.reason = lago_channel_reason(ch);
-    metrics_outcome(ch->conn, result.outcome);
-    PROBE4(outcome, ch->conn, ch->number, result.sequence_number, (int)result.outcome);
-    if (!slot.callback) return true;
-    ch->conn->owed_publishes--;
-    slot.callback(ch, &result, slot.data);
-    return true;
-}
-
 bool ending_channel_step(lago_connection_t *conn) {
     struct list *node = list_first(&conn->ended_channels);
     if (!node) return false;
     lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_ended);
     watch_calling(conn, "a channel's end", ch->number);
-    switch (ch->ending) {
+    switch ((enum channel_ending)ch->ending) {
     case CHANNEL_TELL_OPERATIONS:
         if (tell_operation(ch)) return true;
-        confirms_end(&ch->confirms, ch->publishes_sent);
+        if (ch->confirming) confirms_end(&ch->confirming->confirms, ch->publishes_sent);
         ch->ending = CHANNEL_TELL_CALLS;
         return true;
     case CHANNEL_TELL_CALLS:
         if (!rpc_end_step(ch)) ch->ending = CHANNEL_TELL_PUBLISHES;
         return true;
     case CHANNEL_TELL_PUBLISHES:
-        if (!tell_publish(ch)) ch->ending = CHANNEL_TELL_CONSUMERS;
+        if (!outcomes_step(ch, lago_channel_reason(ch)) && !publishers_end_step(ch)) ch->ending = CHANNEL_TELL_CONSUMERS;
         return true;
     case CHANNEL_TELL_CONSUMERS:
         if (!consumers_end_step(ch)) ch->ending = CHANNEL_TELL_END;
@@ -93,19 +82,20 @@ void ending_start(lago_connection_t *conn, const lago_reason_t *reason) {
     bool stalled = reason->code == LAGO_EHEARTBEAT || reason->code == LAGO_ESTALLED || reason->code == LAGO_ETIMEDOUT;
     bool known =
         conn->session.state == SESSION_FAILED || conn->session.state == SESSION_LEAVING; /* the first reason is the true one */
-    lago_phase_t phase = connection_phase(conn);
-    conn->reason = known ? conn->session.reason : *reason;
-    if (conn->reason.phase == LAGO_PHASE_NONE) conn->reason.phase = phase;
-    PROBE2(connection__end, conn, conn->reason.code);
-    dial_describe(conn, &conn->reason);
+    lago_reason_t room, told = known ? *reason_kept(&conn->session.reason, &room) : *reason;
+    if (told.phase == LAGO_PHASE_NONE) told.phase = connection_phase(conn);
+    PROBE2(connection__end, conn, told.code);
+    dial_describe(conn, &told);
+    reason_keep(&conn->reason, conn->alloc, &told);
     dial_stop(conn);
     login_stop(conn);
     deadline_cancel(conn, &conn->closing.deadline);
     deadline_cancel(conn, &conn->blocked_deadline);
     deadline_cancel(conn, &conn->write_error_timer);
     metrics_unblocked(conn);
+    conn->halted = 0;
     connection_hang_up(conn, stalled); /* a stalled peer must not keep the bytes in the kernel */
-    session_abandon(&conn->session, &conn->reason);
+    session_abandon(&conn->session, &told);
     session_forget_input(&conn->session);
     connection_set_stage(conn, STAGE_ENDING);
     conn->ending = ENDING_OPERATIONS;
@@ -114,10 +104,11 @@ void ending_start(lago_connection_t *conn, const lago_reason_t *reason) {
 
 /* The next living channel by number ends with its connection. */
 static bool end_next_channel(lago_connection_t *conn) {
+    lago_reason_t room;
     while ((conn->ending_channel = session_channel_next(&conn->session, conn->ending_channel)) != 0) {
         lago_channel_t *ch = session_channel_owner(&conn->session, conn->ending_channel);
         if (!ch) continue;
-        channel_end(ch, &conn->reason, session_publishes_sent(&conn->session, ch->number));
+        channel_end(ch, reason_kept(&conn->reason, &room), session_publishes_sent(&conn->session, ch->number));
         return true;
     }
     return false;
@@ -125,11 +116,12 @@ static bool end_next_channel(lago_connection_t *conn) {
 
 bool ending_step(lago_connection_t *conn) {
     struct list *node;
+    lago_reason_t room;
     watch_calling(conn, "an end", 0);
     switch (conn->ending) {
     case ENDING_OPERATIONS:
         if ((node = list_first(&conn->operations)) != NULL)
-            operation_fail(LIST_ENTRY(node, struct operation, in_connection), &conn->reason);
+            operation_fail(LIST_ENTRY(node, struct operation, in_connection), reason_kept(&conn->reason, &room));
         else
             conn->ending = ENDING_CHANNELS;
         return true;
@@ -155,10 +147,12 @@ bool ending_step(lago_connection_t *conn) {
 void ending_told(lago_connection_t *conn) {
     lago_connection_end_cb told = conn->connected_once ? conn->options.on_close : conn->options.on_open_error;
     void (*free_data)(void *data) = conn->options.free_data;
+    lago_reason_t room;
+    const lago_reason_t *reason = reason_kept(&conn->reason, &room);
     connection_set_stage(conn, STAGE_ENDED);
     if (conn->freed) return;
-    log_reason(&conn->env, told || is_clean(&conn->reason) ? LAGO_LOG_INFO : LAGO_LOG_ERROR, NULL, &conn->reason);
+    log_reason(&conn->env, told || is_clean(reason) ? LAGO_LOG_INFO : LAGO_LOG_ERROR, NULL, reason);
     conn->options.free_data = NULL;
-    if (told) told(conn, &conn->reason, conn->options.data);
+    if (told) told(conn, reason, conn->options.data);
     if (free_data) free_data(conn->options.data);
 }

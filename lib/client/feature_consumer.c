@@ -37,7 +37,7 @@ static void add_filter(struct features *f, const lago_array_t *filter) {
 
 static void check_stream(struct features *f, const lago_basic_consume_t *args) {
     if (args->auto_ack) feature_refuse(f, "a stream takes no auto_ack; acknowledge what is delivered");
-    if (f->ch->prefetch_count == 0) feature_refuse(f, "a stream takes a prefetch count; call lago_basic_qos before");
+    if (f->ch->consuming->prefetch_count == 0) feature_refuse(f, "a stream takes a prefetch count; call lago_basic_qos before");
     if (args->features->priority) feature_refuse(f, "the consumers of a stream have no priority; take it out");
 }
 

@@ -57,13 +57,31 @@ static lago_table_builder_t *client_properties(const lago_connection_t *conn) {
 
 /* ---------------------------------------------------------------- start */
 
+static struct block *shared_properties(const lago_connection_t *conn, const lago_table_t *table) {
+    const struct alike *alike = conn->env.alike;
+    bool same = alike && alike->server_properties && alike->server_properties_size == table->size &&
+                memcmp(block_data(alike->server_properties), table->raw, table->size) == 0;
+    return same ? block_ref(alike->server_properties) : NULL;
+}
+
+/* The next connection of the context probably talks to the same broker. */
+static void share_properties(lago_connection_t *conn) {
+    struct alike *alike = conn->env.alike;
+    if (!alike) return;
+    block_unref(alike->server_properties);
+    alike->server_properties = block_ref(conn->server_properties);
+    alike->server_properties_size = conn->server_properties_size;
+}
+
 static bool keep_server_properties(lago_connection_t *conn, const lago_table_t *table) {
-    uint8_t *copy = table->size ? mem_alloc(conn->alloc, table->size) : NULL;
-    if (table->size && !copy) return false;
-    if (copy) memcpy(copy, table->raw, table->size);
-    mem_free(conn->alloc, conn->server_properties);
-    conn->server_properties = copy;
+    struct block *kept = shared_properties(conn, table);
+    bool shared = kept != NULL;
+    if (!shared) kept = block_copy(conn->alloc, table->raw, table->size);
+    if (!kept) return false;
+    block_unref(conn->server_properties);
+    conn->server_properties = kept;
     conn->server_properties_size = table->size;
+    if (!shared) share_properties(conn);
     return true;
 }
 
@@ -97,7 +115,8 @@ static int answer_start(lago_connection_t *conn, const char *mechanism, lago_byt
                                       .mechanism = { mechanism, LAGO_NUL_TERMINATED },
                                       .response = response,
                                       .locale = { conn->p->locale, LAGO_NUL_TERMINATED } };
-    int rc = session_start_ok(&conn->session, &ok);
+    int rc = conn->login.assumed ? session_go_ahead(&conn->session, &ok, conn->login.assumed, conn->p->virtual_host)
+                                 : session_start_ok(&conn->session, &ok);
     lago_table_builder_free(properties);
     return rc;
 }
@@ -111,7 +130,7 @@ static bool is_local(const char *endpoint) {
 }
 
 static void warn_of_clear_text(lago_connection_t *conn) {
-    bool proxied = conn->p->proxy.type != LAGO_PROXY_NONE && !conn->options.stream && !conn->options.socket_fd;
+    bool proxied = conn->p->proxy.type != LAGO_PROXY_NONE && !conn->options.stream_is_given;
     if (conn->p->tls || conn->login.warned || (!proxied && is_local(conn->endpoint))) return;
     conn->login.warned = true;
     log_line(&conn->env, LAGO_LOG_WARNING, "password sent in clear text %s %s (use TLS: amqps://)",
@@ -138,6 +157,14 @@ static void answer_at_once(lago_connection_t *conn) {
         refuse(conn, LAGO_EPARAMETER, "password and client_properties do not fit into a frame of 4096 bytes", NULL);
     else if (rc < 0)
         refuse(conn, rc, NULL, NULL);
+}
+
+int login_go_ahead(lago_connection_t *conn, const struct chosen_mechanism *mechanism, const lago_tune_t *tune) {
+    conn->login.mechanism = *mechanism;
+    conn->login.assumed = tune;
+    int rc = answer_by_ours(conn, conn->p->credentials.username, conn->p->credentials.password);
+    conn->login.assumed = NULL;
+    return rc;
 }
 
 /* Ask the caller's mechanism. Nothing may be touched afterwards: it may have done anything. */
@@ -181,7 +208,8 @@ void login_start(lago_connection_t *conn, const struct connection_start *args) {
     } else if (!keep_server_properties(conn, &args->server_properties)) {
         refuse(conn, LAGO_ENOMEM, NULL, NULL);
     } else {
-        choose(conn, (lago_string_t){ args->mechanisms.data, args->mechanisms.size });
+        lago_string_t offered = { args->mechanisms.data, args->mechanisms.size };
+        if (!fast_started(conn, offered)) choose(conn, offered);
     }
 }
 
@@ -317,12 +345,17 @@ static uint16_t heartbeat(const lago_connection_t *conn, uint16_t theirs) {
     return p->heartbeat_s ? (uint16_t)p->heartbeat_s : theirs;
 }
 
+lago_tune_t login_negotiate(const lago_connection_t *conn, const lago_tune_t *offered) {
+    uint32_t channel_max = smaller(conn->p->channel_max, offered->channel_max);
+    uint32_t frame_max = smaller(conn->p->frame_max, offered->frame_max);
+    return (lago_tune_t){ .channel_max = (uint16_t)(channel_max ? channel_max : CHANNEL_MAX_DEFAULT),
+                          .frame_max = frame_max ? frame_max : FRAME_MAX_DEFAULT,
+                          .heartbeat_s = heartbeat(conn, offered->heartbeat_s) };
+}
+
 void login_tune(lago_connection_t *conn, const struct connection_tune *args) {
-    uint32_t channel_max = smaller(conn->p->channel_max, args->channel_max);
-    uint32_t frame_max = smaller(conn->p->frame_max, args->frame_max);
-    lago_tune_t tune = { .channel_max = (uint16_t)(channel_max ? channel_max : CHANNEL_MAX_DEFAULT),
-                         .frame_max = frame_max ? frame_max : FRAME_MAX_DEFAULT,
-                         .heartbeat_s = heartbeat(conn, args->heartbeat) };
+    lago_tune_t offered = { args->channel_max, args->frame_max, args->heartbeat };
+    lago_tune_t tune = login_negotiate(conn, &offered);
     if (tune.frame_max < FRAME_MIN_SIZE) {
         char detail[96];
         struct text t;
@@ -332,6 +365,7 @@ void login_tune(lago_connection_t *conn, const struct connection_tune *args) {
         return;
     }
     dial_phase_done(conn, LAGO_METRIC_HANDSHAKE);
+    if (fast_tuned(conn, &offered, &tune)) return;
     int rc = session_tune_ok(&conn->session, &tune, conn->p->virtual_host);
     if (rc < 0) refuse(conn, rc, NULL, NULL);
 }

@@ -11,6 +11,7 @@ struct message {
     lago_allocator_t alloc;       /* a copy: a kept message may outlive its connection */
     struct block *body_block;     /* the counted body, or NULL: copied when kept */
     lago_properties_t properties; /* kept messages only */
+    struct list held;             /* kept by a consumer that is paused: consumer.held */
 };
 
 /* A message of an event, borrowed as the event is: properties, body, and the block behind it. */

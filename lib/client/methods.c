@@ -196,14 +196,21 @@ int lago_confirm_select(lago_channel_t *ch, const lago_confirm_select_t *args, l
     static const lago_confirm_select_t defaults = { 0 };
     if (!args) args = &defaults;
     struct confirm_select m = { .no_wait = args->no_wait };
-    int rc = operation_request(ch, &(struct request){ .method = METHOD_CONFIRM_SELECT,
-                                                      .args = &m,
-                                                      .timeout_ms = args->timeout_ms,
-                                                      .no_wait = args->no_wait,
-                                                      .tell = tell_done,
-                                                      .callback = (operation_callback)callback,
-                                                      .data = data });
-    if (rc == 0) confirms_select(&ch->confirms, ch->published);
+    bool confirming = ch && ch->confirming;
+    int rc = channel_usable(ch);
+    if (rc == 0) rc = channel_begin_confirming(ch);
+    if (rc < 0) return channel_result(ch, rc);
+    rc = operation_request(ch, &(struct request){ .method = METHOD_CONFIRM_SELECT,
+                                                  .args = &m,
+                                                  .timeout_ms = args->timeout_ms,
+                                                  .no_wait = args->no_wait,
+                                                  .tell = tell_done,
+                                                  .callback = (operation_callback)callback,
+                                                  .data = data });
+    if (rc == 0)
+        confirms_select(&ch->confirming->confirms, ch->published);
+    else if (!confirming)
+        channel_end_confirming(ch);
     return rc;
 }
 

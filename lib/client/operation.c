@@ -47,8 +47,9 @@ static void expired(lago_connection_t *conn, struct deadline *self) {
 }
 
 static int submit(lago_connection_t *conn, lago_channel_t *ch, const struct request *request) {
+    uint32_t timeout_ms = request->timeout_ms ? request->timeout_ms : conn->p->operation_timeout_ms;
     struct operation *op = operation_new(conn, ch, request);
-    if (!op || timers_reserve(&conn->timers) < 0) {
+    if (!op || deadline_reserve(conn, timeout_ms) < 0) {
         mem_free(conn->alloc, op);
         return LAGO_ENOMEM;
     }
@@ -58,7 +59,6 @@ static int submit(lago_connection_t *conn, lago_channel_t *ch, const struct requ
         mem_free(conn->alloc, op);
         return rc;
     }
-    uint32_t timeout_ms = request->timeout_ms ? request->timeout_ms : conn->p->operation_timeout_ms;
     op->since_us = conn->clock_us;
     list_append(&conn->operations, &op->in_connection);
     if (ch) list_append(&ch->operations, &op->in_channel);
@@ -115,7 +115,7 @@ void operation_fail(struct operation *op, const lago_reason_t *reason) {
 /* Its user was told that nothing came; so what came must not count. */
 static void swallow(const struct operation *op, const struct session_event *answer) {
     if (answer->info->id == METHOD_BASIC_GET_OK)
-        consume_undo_get(op->ch, answer, op->auto_ack);
+        get_undo(op->ch, answer, op->auto_ack);
     else if (answer->info->id == METHOD_BASIC_CONSUME_OK)
         consume_undo_consume(op->ch, op->consumer);
     else if (answer->info->id == METHOD_BASIC_CANCEL_OK)

@@ -47,12 +47,19 @@ struct parameters_piece {
 
 struct parameters *parameters_new(const lago_allocator_t *alloc) {
     struct parameters *p = mem_zero(alloc, 1, sizeof *p);
-    if (p) p->alloc = *alloc;
+    if (!p) return NULL;
+    p->alloc = *alloc;
+    p->refs = 1;
+    return p;
+}
+
+struct parameters *parameters_ref(struct parameters *p) {
+    p->refs++;
     return p;
 }
 
 void parameters_free(struct parameters *p) {
-    if (!p) return;
+    if (!p || --p->refs > 0) return;
     lago_allocator_t alloc = p->alloc;
     while (p->pieces) {
         struct parameters_piece *piece = p->pieces;
@@ -256,4 +263,40 @@ int parameters_copy(const lago_allocator_t *alloc, const lago_parameters_t *from
     }
     *out = p;
     return 0;
+}
+
+/* ---------------------------------------------------------------- what connections share */
+
+static bool same_string(const char **a, const char **b) {
+    bool same = *a == *b || (*a && *b && strcmp(*a, *b) == 0);
+    *a = *b = NULL;
+    return same;
+}
+
+static bool same_table(lago_table_t *a, lago_table_t *b) {
+    bool same = a->size == b->size && (a->size == 0 || memcmp(a->raw, b->raw, a->size) == 0);
+    *a = *b = (lago_table_t){ 0 };
+    return same;
+}
+
+/* What is compared by what it points to is taken out; a pointer that is left, to anything else, differs. */
+bool parameters_same(const struct parameters *a, const struct parameters *b) {
+    lago_parameters_t x = a->values, y = b->values;
+    const char **strings[][2] = {
+        { &x.host, &y.host },
+        { &x.virtual_host, &y.virtual_host },
+        { &x.credentials.username, &y.credentials.username },
+        { &x.credentials.password, &y.credentials.password },
+        { &x.credentials.mechanisms, &y.credentials.mechanisms },
+        { &x.locale, &y.locale },
+        { &x.connection_name, &y.connection_name },
+        { &x.proxy.host, &y.proxy.host },
+        { &x.proxy.username, &y.proxy.username },
+        { &x.proxy.password, &y.proxy.password },
+        { &x.local_address, &y.local_address },
+    };
+    bool same = same_table(&x.client_properties, &y.client_properties);
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
+        if (!same_string(strings[i][0], strings[i][1])) same = false;
+    return same && memcmp(&x, &y, sizeof x) == 0;
 }

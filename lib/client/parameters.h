@@ -21,17 +21,22 @@ struct parameters_piece;
 struct parameters {
     lago_parameters_t values;
     /* where values.tls and values.endpoints point, unless that is NULL or the user's */
-    lago_tls_options_t tls;
+    lago_tls_options_t *tls;
     lago_endpoint_t *endpoints;
     lago_allocator_t alloc;
     struct parameters_piece *pieces;
+    size_t refs; /* connections with the same ones share them */
 };
 
 /* All values zero. NULL without memory. */
 struct parameters *parameters_new(const lago_allocator_t *alloc);
 
-/* Wipes every piece: passwords, keys and passphrases are among them. NULL is allowed. */
+/* With its last reference: wipes every piece, passwords, keys and passphrases among them. NULL is allowed. */
 void parameters_free(struct parameters *p);
+struct parameters *parameters_ref(struct parameters *p);
+
+/* Whether two checked copies say the same, as far as is cheap to see: without TLS, endpoints and mechanisms of the caller. */
+bool parameters_same(const struct parameters *a, const struct parameters *b);
 
 /* Room for `size` bytes and a NUL behind them (both zeroed), which lives as long as `p`. NULL without memory. */
 char *parameters_room(struct parameters *p, size_t size);
@@ -41,6 +46,9 @@ char *parameters_hold(struct parameters *p, const char *string);
 
 /* The same for strings that may be NULL, in place. 0 or LAGO_ENOMEM. */
 int parameters_hold_all(struct parameters *p, const char **strings[], size_t count);
+
+/* Let `tls` be there, all zero. NULL without memory. */
+lago_tls_options_t *parameters_new_tls(struct parameters *p);
 
 /* Let `endpoints` be so many, all of them zero. 0 or LAGO_ENOMEM. */
 int parameters_new_endpoints(struct parameters *p, size_t count);

@@ -120,14 +120,19 @@ static int hold_pem(struct parameters *p, lago_bytes_t *pem) {
 
 /* A passphrase of the URL lives in the parameters that are copied here, and may be freed before the copy is. */
 static int hold_passphrase(struct parameters *p) {
-    if (p->tls.passphrase_cb != parameters_passphrase) return 0;
-    p->tls.passphrase_data = parameters_hold(p, p->tls.passphrase_data);
-    return p->tls.passphrase_data ? 0 : LAGO_ENOMEM;
+    if (p->tls->passphrase_cb != parameters_passphrase) return 0;
+    p->tls->passphrase_data = parameters_hold(p, p->tls->passphrase_data);
+    return p->tls->passphrase_data ? 0 : LAGO_ENOMEM;
+}
+
+lago_tls_options_t *parameters_new_tls(struct parameters *p) {
+    return p->tls = (void *)parameters_room(p, sizeof *p->tls); /* aligned, as with endpoints */
 }
 
 int parameters_hold_tls(struct parameters *p) {
-    lago_tls_options_t *tls = &p->tls;
     if (!p->values.tls) return 0;
+    lago_tls_options_t *tls = parameters_new_tls(p);
+    if (!tls) return LAGO_ENOMEM;
     *tls = *p->values.tls;
     p->values.tls = tls;
     const char **strings[] = {

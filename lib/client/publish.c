@@ -1,9 +1,12 @@
 /* Publishing (1.8.3.7), its confirms and returns, lent bodies, and the high-water rule. */
+#include "publish.h"
+
 #include "alloc.h"
 #include "channel.h"
 #include "message.h"
 #include "operation.h"
 #include "probes.h"
+#include "publisher.h"
 #include "reason.h"
 #include "rpc.h"
 
@@ -21,68 +24,28 @@ const char *lago_publish_outcome_name(lago_publish_outcome_t outcome) {
 /* ---------------------------------------------------------------- lent bodies */
 
 /* A lent body's last slice is gone; its owner is told from the turn, like everybody, not from inside a write. */
-struct release {
-    struct list node;
-    lago_connection_t *conn;
-    void (*release_body)(void *data); /* NULL: the publish failed, nothing was taken */
-    void *data;
-};
-
-static void body_done(void *data) {
-    struct release *release = data;
-    lago_connection_t *conn = release->conn;
-    if (!release->release_body) {
-        mem_free(conn->alloc, release);
-        return;
-    }
-    list_append(&conn->releases, &release->node);
+void publish_released(struct lender *lender) {
+    lago_connection_t *conn = LIST_ENTRY(lender, lago_connection_t, lender);
+    conn->errands = true;
     connection_wake(conn, true);
 }
 
 bool release_step(lago_connection_t *conn) {
-    struct list *node = list_first(&conn->releases);
-    if (!node) return false;
-    struct release *release = LIST_ENTRY(node, struct release, node);
-    struct release told = *release;
-    list_remove(node);
-    mem_free(conn->alloc, release);
+    struct due_release due;
+    if (!lender_next(&conn->lender, &due)) return false;
     watch_calling(conn, "release_body", 0);
-    told.release_body(told.data);
+    due.release(due.data);
     return true;
-}
-
-/* The body as the session wants it. On success `*release` is set for a lent one. 0 or LAGO_ENOMEM. */
-static int take_body(lago_connection_t *conn, const lago_basic_publish_t *args, struct session_body *body,
-                     struct release **release) {
-    *body = (struct session_body){ .bytes = args->body };
-    *release = NULL;
-    if (!args->release_body) return 0;
-    struct release *r = mem_zero(conn->alloc, 1, sizeof(*r));
-    if (!r) return LAGO_ENOMEM;
-    list_init(&r->node);
-    r->conn = conn;
-    r->data = args->release_data;
-    body->block = block_lend(conn->alloc, args->body.data, args->body.size, body_done, r);
-    if (!body->block) {
-        mem_free(conn->alloc, r);
-        return LAGO_ENOMEM;
-    }
-    *release = r;
-    return 0;
 }
 
 /* ---------------------------------------------------------------- publish */
 
-/* Above the mark a publish is refused, and on_drain is promised. */
-static bool too_much_waits(lago_connection_t *conn) {
-    if (session_output_size(&conn->session) < conn->p->high_water) return false;
-    conn->drain_owed = true;
-    return true;
-}
-
 bool drain_step(lago_connection_t *conn) {
-    bool due = conn->drain_owed && conn->stage <= STAGE_OPEN && session_output_size(&conn->session) <= conn->p->low_water;
-    if (!due) return false;
+    if (!conn->drain_owed || !publish_has_room(conn) || !publish_is_possible(conn)) return false;
+    bool others_first = publishers_are_first(conn) && !conn->drain_passed; /* in turn, so that nobody starves */
+    conn->drain_passed = others_first;
+    publishers_look(conn);
+    if (others_first) return true;
     conn->drain_owed = false;
     watch_calling(conn, "on_drain", 0);
     if (conn->options.on_drain) conn->options.on_drain(conn, conn->options.data);
@@ -90,8 +53,8 @@ bool drain_step(lago_connection_t *conn) {
 }
 
 static int check_channel(lago_channel_t *ch, lago_publish_cb callback) {
-    if (callback && !ch->confirms.selected) return LAGO_ENOCONFIRM;
-    return too_much_waits(ch->conn) ? LAGO_EAGAIN : 0;
+    if (callback && !ch->confirming) return LAGO_ENOCONFIRM;
+    return publish_waits(ch->conn) ? LAGO_EAGAIN : 0;
 }
 
 static int check(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publish_cb callback) {
@@ -103,52 +66,61 @@ static int check(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publ
     return check_channel(ch, callback);
 }
 
-/* What goes out; names with their size, for a forwarded one may have a NUL in it. */
-struct outgoing {
-    struct basic_publish method;
-    const lago_properties_t *properties;
-    struct session_body body;
-};
+int64_t publish_submit(lago_channel_t *ch, const struct outgoing *out) {
+    struct session *session = &ch->conn->session;
+    struct confirm_slot *slot;
+    int rc = publish_begin(ch, &out->method, &slot);
+    if (rc < 0) return rc;
+    rc = out->route ? session_publish_route(session, out->route, out->body.bytes, out->body.block)
+                    : session_publish(session, ch->number, &out->method, out->properties, &out->body);
+    return publish_end(ch, rc, slot, out->body.bytes.size, &out->receipt);
+}
 
-static int64_t submit(lago_channel_t *ch, const struct outgoing *out, lago_publish_cb callback, void *data) {
-    struct confirm_slot *slot = NULL;
-    if (ch->confirms.selected) {
-        slot = confirms_prepare(&ch->confirms, out->method.mandatory, out->method.exchange, out->method.routing_key);
-        if (!slot) return LAGO_ENOMEM;
-        slot->callback = callback;
-        slot->data = data;
-        slot->body_size = out->body.bytes.size;
-    }
-    int rc = session_publish(&ch->conn->session, ch->number, &out->method, out->properties, &out->body);
-    if (rc < 0) {
-        if (slot) confirms_abandon(&ch->confirms);
-        return rc;
-    }
-    ch->published++;
-    ch->conn->counters.messages_sent++;
-    ch->conn->owed_publishes += callback != NULL;
-    connection_wake(ch->conn, false);
-    PROBE4(publish, ch->conn, ch->number, slot ? ch->confirms.next : 0, out->body.bytes.size);
-    if (!slot) return 0;
-    timeline_note(&ch->published_at, ch->confirms.next, ch->conn->clock_us);
-    return (int64_t)confirms_commit(&ch->confirms);
+int64_t publish_submit_body(lago_channel_t *ch, struct outgoing *out, const struct lent_body *body) {
+    lago_connection_t *conn = ch->conn;
+    out->body = (struct session_body){ .bytes = body->bytes };
+    if (!body->release_body) return publish_submit(ch, out);
+    struct block *block =
+        block_lend(&conn->lender, conn->alloc, body->bytes.data, body->bytes.size, body->release_body, body->data);
+    if (!block) return LAGO_ENOMEM;
+    out->body.block = block;
+    int64_t sent = publish_submit(ch, out);
+    if (sent < 0) block_keep_quiet(block); /* nothing was taken */
+    block_unref(block);
+    return sent;
+}
+
+static struct basic_publish method_of(const lago_basic_publish_t *args) {
+    return (struct basic_publish){ .exchange = { args->exchange ? args->exchange : "", LAGO_NUL_TERMINATED },
+                                   .routing_key = { args->routing_key ? args->routing_key : "", LAGO_NUL_TERMINATED },
+                                   .mandatory = args->mandatory,
+                                   .immediate = args->immediate };
+}
+
+/* Its body stays where it is. Apart, so that the usual way does not pay for it. */
+__attribute__((noinline)) static int64_t publish_lent(lago_channel_t *ch, const lago_basic_publish_t *args,
+                                                      const struct receipt *receipt) {
+    struct outgoing out = { .method = method_of(args), .properties = args->properties, .receipt = *receipt };
+    struct lent_body body = { args->body, args->release_body, args->release_data };
+    return publish_submit_body(ch, &out, &body);
+}
+
+static int64_t publish_copy(lago_channel_t *ch, const lago_basic_publish_t *args, const struct receipt *receipt) {
+    struct basic_publish method = method_of(args);
+    struct session_body body = { .bytes = args->body };
+    struct confirm_slot *slot;
+    int rc = publish_begin(ch, &method, &slot);
+    if (rc < 0) return rc;
+    rc = session_publish(&ch->conn->session, ch->number, &method, args->properties, &body);
+    return publish_end(ch, rc, slot, args->body.size, receipt);
 }
 
 int64_t lago_basic_publish(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publish_cb callback, void *data) {
     int rc = check(ch, args, callback);
     if (rc < 0) return channel_result(ch, rc);
-    struct release *release;
-    struct outgoing out = { .properties = args->properties };
-    out.method.exchange = (lago_string_t){ args->exchange ? args->exchange : "", LAGO_NUL_TERMINATED };
-    out.method.routing_key = (lago_string_t){ args->routing_key ? args->routing_key : "", LAGO_NUL_TERMINATED };
-    out.method.mandatory = args->mandatory;
-    out.method.immediate = args->immediate;
-    connection_touch(ch->conn);
-    rc = take_body(ch->conn, args, &out.body, &release);
-    if (rc < 0) return channel_result(ch, rc);
-    int64_t sent = submit(ch, &out, callback, data);
-    if (sent >= 0 && release) release->release_body = args->release_body;
-    block_unref(out.body.block);
+    struct receipt receipt = { .owed = callback != NULL, .callback = callback, .data = data };
+    connection_touch_once(ch->conn);
+    int64_t sent = args->release_body ? publish_lent(ch, args, &receipt) : publish_copy(ch, args, &receipt);
     if (sent < 0) (void)channel_result(ch, (int)sent);
     return sent;
 }
@@ -172,7 +144,8 @@ int64_t lago_message_forward(lago_channel_t *ch, const lago_message_t *message, 
     if (rc == 0) rc = check_channel(ch, callback);
     if (rc < 0) return channel_result(ch, rc);
     lago_properties_t properties = args->keep_user_id ? *message->properties : without_user_id(message->properties);
-    struct outgoing out = { .properties = &properties };
+    struct outgoing out = { .properties = &properties,
+                            .receipt = { .owed = callback != NULL, .callback = callback, .data = data } };
     out.method.exchange = args->exchange ? (lago_string_t){ args->exchange, LAGO_NUL_TERMINATED } : message->exchange;
     out.method.routing_key = args->routing_key ? (lago_string_t){ args->routing_key, LAGO_NUL_TERMINATED } : message->routing_key;
     out.method.mandatory = args->mandatory;
@@ -180,7 +153,7 @@ int64_t lago_message_forward(lago_channel_t *ch, const lago_message_t *message, 
     out.body =
         (struct session_body){ .bytes = message->body, .block = ((const struct message *)(const void *)message)->body_block };
     connection_touch(ch->conn);
-    int64_t sent = submit(ch, &out, callback, data);
+    int64_t sent = publish_submit(ch, &out);
     if (sent < 0) (void)channel_result(ch, (int)sent);
     return sent;
 }
@@ -193,8 +166,8 @@ void publish_returned(lago_channel_t *ch, const struct session_event *event) {
     message.fields.exchange = m->exchange;
     message.fields.routing_key = m->routing_key;
     lago_return_t returned = { .reply_code = m->reply_code, .reply_text = m->reply_text, .message = &message.fields };
-    bool matched = ch->confirms.selected && confirms_returned(&ch->confirms, m->exchange, m->routing_key, event->body.size,
-                                                              m->reply_code ? m->reply_code : REPLY_NO_ROUTE);
+    bool matched = ch->confirming && confirms_returned(&ch->confirming->confirms, m->exchange, m->routing_key, event->body.size,
+                                                       m->reply_code ? m->reply_code : REPLY_NO_ROUTE);
     if (rpc_returned(ch, &returned)) return;
     if (ch->options.on_return)
         ch->options.on_return(ch, &returned, ch->options.data);

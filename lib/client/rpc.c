@@ -51,6 +51,8 @@ struct call {
     char route[]; /* exchange, then routing key */
 };
 
+static lago_rpc_t *rpc_of(const lago_channel_t *ch) { return ch->consuming ? ch->consuming->rpc : NULL; }
+
 static void rpc_enter(lago_rpc_t *rpc, enum rpc_state state) { rpc->state = state; }
 
 /* ---------------------------------------------------------------- calls */
@@ -147,7 +149,7 @@ static bool is_route(const struct call *call, lago_string_t exchange, lago_strin
 /* By the route as well: a channel may forward requests of others, whose ids look like ours. */
 bool rpc_returned(lago_channel_t *ch, const lago_return_t *returned) {
     lago_reason_t reason;
-    struct call *call = ch->rpc ? call_of(ch->rpc, returned->message) : NULL;
+    struct call *call = rpc_of(ch) ? call_of(rpc_of(ch), returned->message) : NULL;
     if (!call || !is_route(call, returned->message->exchange, returned->message->routing_key)) return false;
     reason_init(&reason, LAGO_EUNROUTABLE, LAGO_BY_BROKER);
     reason.phase = connection_phase(ch->conn);
@@ -168,6 +170,7 @@ static void lose(lago_rpc_t *rpc, const lago_reason_t *reason) {
     rpc->reason = *reason;
     log_reason(&rpc->conn->env, LAGO_LOG_WARNING, "no more replies", reason);
     list_append(&rpc->conn->lost_rpcs, &rpc->node);
+    rpc->conn->errands = true;
     connection_wake(rpc->conn, true);
 }
 
@@ -177,7 +180,8 @@ static void on_consuming(lago_channel_t *ch, const lago_reason_t *reason, lago_s
     (void)consumer_tag;
     if (rpc->state == RPC_STARTING && !reason) rpc_enter(rpc, RPC_OPEN);
     if (reason && ch->state != LAGO_CHANNEL_CLOSED && ch->conn->stage < STAGE_ENDING) lose(rpc, reason);
-    if (rpc->freed && !reason && ch->rpc == rpc) ch->rpc = NULL; /* the basic.cancel that waited for this leaves now */
+    if (rpc->freed && !reason && rpc_of(ch) == rpc)
+        ch->consuming->rpc = NULL; /* the basic.cancel that waited for this leaves now */
 }
 
 static void on_cancelled(lago_channel_t *ch, lago_string_t consumer_tag, void *data) {
@@ -199,7 +203,7 @@ static void rpc_release(lago_rpc_t *rpc) {
 static void on_consumer_gone(void *data) {
     lago_rpc_t *rpc = data;
     rpc->consumer_lives = false;
-    if (rpc->freed && rpc->ch->rpc == rpc) rpc->ch->rpc = NULL;
+    if (rpc->freed && rpc->ch->consuming->rpc == rpc) rpc->ch->consuming->rpc = NULL;
     if (rpc->reaped) rpc_release(rpc);
 }
 
@@ -252,7 +256,7 @@ int lago_rpc_new(lago_channel_t *ch, const lago_rpc_options_t *options, lago_rpc
     int rc = channel_usable(ch);
     if (rc == 0 && !result) rc = LAGO_EINVAL;
     if (rc == 0) rc = check_options(options ? options : &defaults);
-    if (rc == 0 && ch->rpc) rc = LAGO_EEXIST;
+    if (rc == 0 && rpc_of(ch)) rc = LAGO_EEXIST;
     if (rc < 0) return channel_result(ch, rc);
     lago_rpc_t *rpc = rpc_make(ch, options ? options : &defaults);
     if (!rpc) return channel_result(ch, LAGO_ENOMEM);
@@ -261,7 +265,7 @@ int lago_rpc_new(lago_channel_t *ch, const lago_rpc_options_t *options, lago_rpc
         rpc_release(rpc);
         return rc;
     }
-    ch->rpc = rpc;
+    ch->consuming->rpc = rpc;
     *result = rpc;
     return 0;
 }
@@ -280,7 +284,7 @@ void lago_rpc_free(lago_rpc_t *rpc) {
     rpc->freed = true;
     drop_calls(rpc);
     cancel_consumer(rpc);
-    if (rpc->state != RPC_STARTING || !rpc->consumer_lives) rpc->ch->rpc = NULL;
+    if (rpc->state != RPC_STARTING || !rpc->consumer_lives) rpc->ch->consuming->rpc = NULL;
     list_remove(&rpc->node);
     list_append(&conn->freed_rpcs, &rpc->node);
     connection_wake(conn, conn->stage == STAGE_CLOSING);
@@ -304,13 +308,13 @@ void rpc_reap(lago_connection_t *conn) {
 }
 
 void rpc_forget_calls(lago_channel_t *ch) {
-    if (ch->rpc) drop_calls(ch->rpc);
+    if (rpc_of(ch)) drop_calls(rpc_of(ch));
 }
 
 void rpc_destroy(lago_channel_t *ch) {
-    lago_rpc_t *rpc = ch->rpc;
+    lago_rpc_t *rpc = rpc_of(ch);
     if (!rpc || rpc->freed) return; /* a freed one is in connection.freed_rpcs, or gone */
-    ch->rpc = NULL;
+    ch->consuming->rpc = NULL;
     rpc->freed = true; /* free_data may free it once more */
     drop_calls(rpc);
     list_remove(&rpc->node);
@@ -321,7 +325,7 @@ void rpc_destroy(lago_channel_t *ch) {
 /* ---------------------------------------------------------------- ends */
 
 bool rpc_end_step(lago_channel_t *ch) {
-    lago_rpc_t *rpc = ch->rpc;
+    lago_rpc_t *rpc = rpc_of(ch);
     struct call *call = rpc ? first_call(rpc) : NULL;
     if (call) {
         lago_rpc_result_t result = { .reason = lago_channel_reason(ch), .not_served = call->published > ch->publishes_sent };

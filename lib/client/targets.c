@@ -77,3 +77,20 @@ void targets_shuffle(struct targets *targets, uint64_t (*random)(void *self), vo
         targets->items[other] = moved;
     }
 }
+
+void targets_share(struct targets *targets, struct alike *alike) {
+    struct parameters *own = targets->parameters[0];
+    if (!alike || targets->parameters_count > 1) return;
+    if (!alike->parameters || !parameters_same(alike->parameters, own)) {
+        alike->parameters = own;
+        return;
+    }
+    targets->parameters[0] = parameters_ref(alike->parameters);
+    const lago_parameters_t *p = &targets->parameters[0]->values;
+    targets->items[0] = (struct target){ 0, p, p->host, p->port }; /* the only one: those with endpoints are never the same */
+    parameters_free(own);
+}
+
+void targets_unshare(const struct targets *targets, struct alike *alike) {
+    if (alike && targets->parameters_count > 0 && alike->parameters == targets->parameters[0]) alike->parameters = NULL;
+}

@@ -64,6 +64,12 @@ struct transport_ops {
      */
     int (*secure)(void *transport, size_t parameters, const char *host);
 
+    /*
+     * Whether nobody can stand between: TLS that has verified the broker, a Unix domain socket, an address of the loopback. Of a link
+     * that is up.
+     */
+    bool (*is_private)(const void *transport);
+
     /* TLS of the link in words. */
     lago_tls_info_t (*tls)(const void *transport);
 
@@ -75,6 +81,12 @@ struct transport_ops {
 
     /* Something has changed: ask link_wants before the loop sleeps again. Idempotent, cheap, legal at any time. */
     void (*wake)(void *transport);
+
+    /*
+     * Much waits, and the turn goes on: write now what the kernel takes, or with TLS what fills records. The only verb that calls up,
+     * link_output and link_written and nothing else; an error is told by link_write_failed or link_failed in the next turn.
+     */
+    void (*push)(void *transport);
 
     /*
      * Whether the kernel holds bytes of the link, or its end, that have not been read (poll with no timeout). Asked before a
@@ -101,6 +113,7 @@ struct link_wants {
     bool turn;         /* call link_turn in the next turn of the loop, even if nothing happens */
     bool read;         /* read from the link; else leave its bytes in the kernel */
     bool write;        /* link_output has bytes */
+    bool write_first;  /* and they have waited long enough: write before the next turn */
     bool alive;        /* keep the loop running */
 };
 struct link_wants link_wants(lago_connection_t *conn);
@@ -120,6 +133,16 @@ void link_secured(lago_connection_t *conn, const lago_reason_t *failure);
  */
 void link_input(lago_connection_t *conn, uint8_t *data, size_t size);
 bool link_has_input(const lago_connection_t *conn);
+
+/*
+ * Where the bytes that come next may be put besides: straight into the message that they belong to, at least a page. 0: nowhere.
+ * link_filled says at once how many were put there, or nothing follows; then link_turn, as behind link_input.
+ */
+size_t link_room(lago_connection_t *conn, uint8_t **room);
+void link_filled(lago_connection_t *conn, const uint8_t *room, size_t size);
+
+/* How large the next link_input should be at most: bytes of a large message are wanted in link_room. */
+size_t link_read_max(const lago_connection_t *conn);
 
 /* The peer ended the link (UV_EOF; LAGO_ETRUNCATED: without close_notify) or it broke; no more input will come. */
 void link_lost(lago_connection_t *conn, int status);
@@ -163,6 +186,9 @@ struct environment {
     void *log_data;
     lago_log_level_t log_level;
     struct pcapng *capture;     /* shared; NULL: none */
+    struct block_pool *blocks;  /* for output, shared; NULL: none */
+    struct alike *alike;        /* shared (targets.h); NULL: none */
+    struct book *book;          /* what brokers said before, shared; NULL: none */
     uint32_t callback_limit_ms; /* LAGO_NO_TIMEOUT: callbacks are not watched */
 };
 

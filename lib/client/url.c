@@ -26,7 +26,7 @@ static int reject(lago_reason_t *reason, const char *part, const char *problem, 
 
 static int take_scheme(struct parameters *p, const char **url, lago_reason_t *reason) {
     if (url_skip_scheme(url, SCHEME_TLS))
-        p->values.tls = &p->tls;
+        p->values.tls = p->tls;
     else if (!url_skip_scheme(url, SCHEME))
         return reject(reason, "scheme", "not amqp:// or amqps://", "amqp://user:password@host:port/virtual_host?key=value");
     return 0;
@@ -147,7 +147,8 @@ int url_read(const lago_allocator_t *alloc, const char *url, struct parameters *
     *out = NULL;
     struct parameters *p = parameters_new(alloc);
     if (!p) return parameters_reject(reason, LAGO_ENOMEM, NULL, NULL, NULL);
-    int rc = parse_into(p, url, reason);
+    bool good = parameters_new_tls(p) != NULL; /* its keys may come before what turns it on */
+    int rc = good ? parse_into(p, url, reason) : parameters_reject(reason, LAGO_ENOMEM, NULL, NULL, NULL);
     if (rc < 0) {
         parameters_free(p);
         return rc;
@@ -163,7 +164,7 @@ void url_finish(struct parameters *p) {
     for (size_t i = 0; i < v->endpoint_count; i++)
         if (p->endpoints[i].port == 0 && !parameters_is_path(p->endpoints[i].host)) p->endpoints[i].port = port;
     /* as in Python and Erlang: a file may hold both */
-    if (p->tls.certificate_file && !p->tls.key_file) p->tls.key_file = p->tls.certificate_file;
+    if (p->tls->certificate_file && !p->tls->key_file) p->tls->key_file = p->tls->certificate_file;
 }
 
 int url_parse(const lago_allocator_t *alloc, const char *url, struct parameters **out, lago_reason_t *reason) {

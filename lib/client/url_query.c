@@ -51,6 +51,7 @@ static const struct query_key {
     { "close_timeout", SECONDS ", more than 0, or none", set_close_timeout },
     { "connect_deadline", SECONDS ", more than 0, or none", set_connect_deadline },
     { "connection_attempts", COUNT, set_connection_attempts },
+    { "fast_open", "true or false", set_fast_open },
     { "frame_max", "a whole number from 4096 to 4294967295", set_frame_max },
     { "heartbeat", "whole seconds from 0 (off) to 65535", set_heartbeat },
     { "high_water", BYTES, set_high_water },
@@ -105,7 +106,7 @@ bool query_conflicts(uint64_t seen, const struct parameters *p, struct query_con
     else if (seen & QUERY_BIT(KEY_SSL_OPTIONS) && seen & TLS_FILES)
         *out = (struct query_conflict){ first_of(seen & TLS_FILES), "given beside ssl_options",
                                         "ssl_options has a name of its own for it" };
-    else if (seen & QUERY_BIT(KEY_KEYFILE) && !p->tls.certificate_file)
+    else if (seen & QUERY_BIT(KEY_KEYFILE) && !p->tls->certificate_file)
         *out = (struct query_conflict){ KEY_KEYFILE, "given without certfile", "certfile is the certificate for this key" };
     else if ((seen & timeouts) == timeouts)
         *out = (struct query_conflict){ KEY_CONNECTION_TIMEOUT, "given beside socket_timeout, which means the same",

@@ -5,7 +5,7 @@
 #include "literal.h"
 #include "url.h"
 
-#define QUERY_KEY_COUNT 32u
+#define QUERY_KEY_COUNT 33u
 
 /* Everything behind the '?'. `secret`: unknown keys are not named, because they may be a piece of a password. */
 int query_parse(struct parameters *p, const char *query, bool secret, lago_reason_t *reason);
@@ -61,6 +61,7 @@ int set_close_timeout(struct setting *s);
 int set_connect_deadline(struct setting *s);
 int set_connection_attempts(struct setting *s);
 int set_connection_timeout(struct setting *s);
+int set_fast_open(struct setting *s);
 int set_frame_max(struct setting *s);
 int set_heartbeat(struct setting *s);
 int set_high_water(struct setting *s);

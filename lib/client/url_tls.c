@@ -16,23 +16,23 @@
 
 /* ---------------------------------------------------------------- Erlang's */
 
-int set_cacertfile(struct setting *s) { return setting_hold(s, &s->p->tls.ca_file); }
+int set_cacertfile(struct setting *s) { return setting_hold(s, &s->p->tls->ca_file); }
 
-int set_certfile(struct setting *s) { return setting_hold(s, &s->p->tls.certificate_file); }
+int set_certfile(struct setting *s) { return setting_hold(s, &s->p->tls->certificate_file); }
 
-int set_keyfile(struct setting *s) { return setting_hold(s, &s->p->tls.key_file); }
+int set_keyfile(struct setting *s) { return setting_hold(s, &s->p->tls->key_file); }
 
 int set_verify(struct setting *s) {
     bool none = strcmp(s->value, "verify_none") == 0;
     if (!none && strcmp(s->value, "verify_peer") != 0) return setting_bad(s, "neither verify_peer nor verify_none");
-    s->p->tls.insecure_skip_verification = none;
+    s->p->tls->insecure_skip_verification = none;
     return 0;
 }
 
 int set_server_name_indication(struct setting *s) {
     if (strcmp(s->value, "disable") == 0) return setting_bad(s, "'disable', but the name is always verified");
     const char *problem = parameters_host_problem(s->value);
-    return problem ? setting_bad(s, problem) : setting_hold(s, &s->p->tls.server_name);
+    return problem ? setting_bad(s, problem) : setting_hold(s, &s->p->tls->server_name);
 }
 
 /* ---------------------------------------------------------------- pika's */
@@ -136,14 +136,14 @@ static int read_options(struct setting *s, const lago_table_t *from, lago_tls_op
 int set_ssl_options(struct setting *s) {
     struct literal literal;
     struct parameters *p = s->p;
-    lago_tls_options_t tls = { .insecure_skip_verification = p->tls.insecure_skip_verification }; /* `verify` is beside it */
+    lago_tls_options_t tls = { .insecure_skip_verification = p->tls->insecure_skip_verification }; /* `verify` is beside it */
     int rc = setting_dictionary(s, &literal);
     if (rc == 0) rc = read_options(s, &literal.table, &tls);
     bool none = literal.none;
     literal_free(&literal);
     if (rc < 0) return rc;
     if (none) return p->values.tls ? setting_bad(s, "None, which is for amqp://, beside amqps://") : 0;
-    p->tls = tls;
-    p->values.tls = &p->tls;
+    *p->tls = tls;
+    p->values.tls = p->tls;
     return 0;
 }

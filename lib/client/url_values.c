@@ -187,12 +187,14 @@ int set_local_address(struct setting *s) {
     return set_text(s, parameters_address_problem(s->value), &s->p->values.local_address);
 }
 
-int set_shuffle_endpoints(struct setting *s) {
-    bool yes = strcmp(s->value, "true") == 0;
-    if (!yes && strcmp(s->value, "false") != 0) return setting_bad(s, "neither true nor false");
-    s->p->values.shuffle_endpoints = yes;
-    return 0;
+static int set_flag(struct setting *s, bool *flag) {
+    *flag = strcmp(s->value, "true") == 0;
+    return *flag || strcmp(s->value, "false") == 0 ? 0 : setting_bad(s, "neither true nor false");
 }
+
+int set_shuffle_endpoints(struct setting *s) { return set_flag(s, &s->p->values.shuffle_endpoints); }
+
+int set_fast_open(struct setting *s) { return set_flag(s, &s->p->values.fast_open); }
 
 /* ---------------------------------------------------------------- dictionaries */
 

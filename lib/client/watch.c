@@ -47,12 +47,8 @@ void watch_begin(lago_connection_t *conn, const char *what) {
     if (!is_on(conn)) return;
     conn->watch.what = what;
     conn->watch.channel = 0;
+    conn->watch.unlooked = 1;
     conn->watch.mark_ms = conn->transport.ops->coarse_ms(conn->transport.self);
-}
-
-void watch_calling(lago_connection_t *conn, const char *what, uint16_t channel) {
-    conn->watch.what = what;
-    conn->watch.channel = channel;
 }
 
 static void held(lago_connection_t *conn, uint64_t held_ms) {
@@ -66,14 +62,15 @@ static void held(lago_connection_t *conn, uint64_t held_ms) {
 }
 
 void watch_look(lago_connection_t *conn) {
-    if (!conn->watch.what || !is_on(conn)) return;
+    if (conn->watch.unlooked == 0 || !is_on(conn)) return;
+    conn->watch.unlooked = 0;
     uint64_t now = conn->transport.ops->coarse_ms(conn->transport.self), held_ms = now - conn->watch.mark_ms;
     conn->watch.mark_ms = conn->watch.left_ms = now;
     if (held_ms >= conn->env.callback_limit_ms) held(conn, held_ms);
 }
 
 void watch_turn(lago_connection_t *conn) {
-    conn->watch.what = NULL;
+    conn->watch.unlooked = 0; /* the turn itself calls nobody */
     uint64_t since = conn->watch.wanted_ms > conn->watch.left_ms ? conn->watch.wanted_ms : conn->watch.left_ms;
     uint64_t now = conn->session.now;
     bool late = conn->watch.wanted_ms != DEADLINE_NEVER && conn->watch.wanted_ms && now > since;

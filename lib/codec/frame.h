@@ -2,6 +2,7 @@
 #ifndef LAGO_CODEC_FRAME_H
 #define LAGO_CODEC_FRAME_H
 
+#include "octets.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,7 +39,15 @@ enum frame_result {
 enum frame_result frame_decode(uint8_t *data, size_t size, size_t frame_max, struct frame *frame, size_t *need);
 
 /* Write the 7 octets before a payload; and the one behind it. Both return the byte behind what they wrote. */
-uint8_t *frame_begin(uint8_t *out, enum frame_type type, uint16_t channel, size_t payload_size);
-uint8_t *frame_finish(uint8_t *out);
+static inline uint8_t *frame_begin(uint8_t *out, enum frame_type type, uint16_t channel, size_t payload_size) {
+    *out++ = (uint8_t)type;
+    out = put_u16(out, channel);
+    return put_u32(out, (uint32_t)payload_size);
+}
+
+static inline uint8_t *frame_finish(uint8_t *out) {
+    *out++ = FRAME_END;
+    return out;
+}
 
 #endif

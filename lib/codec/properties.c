@@ -1,6 +1,6 @@
 /*
- * Content headers of class basic (AMQP 0-9-1, 4.2.6.1): one table of the fourteen properties, walked to write, read, terminate
- * and print them. Knows nothing of frames or messages.
+ * Content headers of class basic (AMQP 0-9-1, 4.2.6.1): one table of the fourteen properties, in the order of their flags, of which
+ * only those are visited that a message has. Knows nothing of frames or messages.
  */
 #include "properties.h"
 #include "method_spec.h"
@@ -11,6 +11,11 @@
 
 #define FLAGS_CONTINUE 0x0001u /* another word of flags follows; no class has that many properties */
 #define FLAGS_KNOWN    0xfffcu /* fourteen properties, from the highest bit down */
+
+/* All but headers, delivery_mode, priority and timestamp. */
+#define STRING_FLAGS                                                                                                             \
+    (FLAGS_KNOWN &                                                                                                               \
+     ~(unsigned)(LAGO_PROPERTY_HEADERS | LAGO_PROPERTY_DELIVERY_MODE | LAGO_PROPERTY_PRIORITY | LAGO_PROPERTY_TIMESTAMP))
 
 enum property_type { PROPERTY_OCTET, PROPERTY_TIMESTAMP, PROPERTY_SHORTSTR, PROPERTY_TABLE };
 
@@ -58,51 +63,162 @@ static lago_string_t string_of(const struct property *p, const lago_properties_t
     return s;
 }
 
-static bool is_given(const struct property *p, const lago_properties_t *from) {
-    if (from->present & p->flag) return true;
-    const void *value = member(p, from);
-    switch (p->type) {
-    case PROPERTY_OCTET: return *(const uint8_t *)value != 0;
-    case PROPERTY_TIMESTAMP: return *(const uint64_t *)value != 0;
-    case PROPERTY_SHORTSTR: return *(const char *const *)value != NULL;
-    default: return ((const lago_table_t *)value)->size != 0;
-    }
+/* Straight on, because every publish passes here. */
+static uint16_t flags_of(const lago_properties_t *p) {
+    unsigned flags = p->present;
+    if (p->content_type) flags |= LAGO_PROPERTY_CONTENT_TYPE;
+    if (p->content_encoding) flags |= LAGO_PROPERTY_CONTENT_ENCODING;
+    if (p->headers.size) flags |= LAGO_PROPERTY_HEADERS;
+    if (p->delivery_mode) flags |= LAGO_PROPERTY_DELIVERY_MODE;
+    if (p->priority) flags |= LAGO_PROPERTY_PRIORITY;
+    if (p->correlation_id) flags |= LAGO_PROPERTY_CORRELATION_ID;
+    if (p->reply_to) flags |= LAGO_PROPERTY_REPLY_TO;
+    if (p->expiration) flags |= LAGO_PROPERTY_EXPIRATION;
+    if (p->message_id) flags |= LAGO_PROPERTY_MESSAGE_ID;
+    if (p->timestamp) flags |= LAGO_PROPERTY_TIMESTAMP;
+    if (p->type) flags |= LAGO_PROPERTY_TYPE;
+    if (p->user_id) flags |= LAGO_PROPERTY_USER_ID;
+    if (p->app_id) flags |= LAGO_PROPERTY_APP_ID;
+    if (p->cluster_id) flags |= LAGO_PROPERTY_CLUSTER_ID;
+    return (uint16_t)flags;
 }
 
-static uint16_t flags_of(const lago_properties_t *properties) {
-    unsigned flags = 0;
-    for (size_t i = 0; i < PROPERTY_COUNT; i++) {
-        if (is_given(&properties_table[i], properties)) flags |= properties_table[i].flag;
-    }
-    return (uint16_t)flags;
+/* The highest flag, which is the next property on the wire: taken out of `flags`. @return its place in the table. */
+static unsigned next_property(unsigned *flags) {
+    unsigned place = (unsigned)__builtin_clz(*flags) - (unsigned)(sizeof(unsigned) * 8u - 16u);
+    *flags &= ~(0x8000u >> place);
+    return place;
 }
 
 /* ---------------------------------------------------------------- writing */
 
-static void write_property(struct writer *w, const struct property *p, const lago_properties_t *from) {
+static int plan_string(struct header_plan *plan, unsigned place, lago_string_t s) {
+    size_t size = s.data == NULL ? 0 : s.size == LAGO_NUL_TERMINATED ? strlen(s.data) : s.size;
+    if (size > UINT8_MAX) return LAGO_ETOOLONG;
+    plan->string_sizes[place] = (uint8_t)size;
+    plan->size += 1 + size;
+    return 0;
+}
+
+static int plan_table(struct header_plan *plan, const lago_table_t *table) {
+    struct writer measured = writer_measure();
+    table_write(&measured, table);
+    plan->table_size = measured.size;
+    plan->size += measured.size;
+    return measured.error;
+}
+
+static int plan_property(struct header_plan *plan, unsigned place, const lago_properties_t *from) {
+    const struct property *p = &properties_table[place];
     switch (p->type) {
-    case PROPERTY_OCTET: writer_u8(w, *(const uint8_t *)member(p, from)); break;
-    case PROPERTY_TIMESTAMP: writer_u64(w, *(const uint64_t *)member(p, from)); break;
-    case PROPERTY_SHORTSTR: writer_shortstr(w, string_of(p, from)); break;
-    case PROPERTY_TABLE: table_write(w, member(p, from)); break;
+    case PROPERTY_OCTET: plan->size += 1; return 0;
+    case PROPERTY_TIMESTAMP: plan->size += 8; return 0;
+    case PROPERTY_SHORTSTR: return plan_string(plan, place, string_of(p, from));
+    default: return plan_table(plan, member(p, from));
     }
 }
 
+int content_header_plan(struct header_plan *plan, const lago_properties_t *properties) {
+    plan->properties = properties;
+    plan->flags = 0;
+    plan->size = CONTENT_HEADER_FIXED_SIZE + 2;
+    if (properties == NULL) return 0;
+    if (properties->present & ~FLAGS_KNOWN) return LAGO_EINVAL;
+    plan->flags = flags_of(properties);
+    for (unsigned left = plan->flags; left;) {
+        int rc = plan_property(plan, next_property(&left), properties);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+static uint8_t *put_table(uint8_t *out, const struct header_plan *plan) {
+    struct writer w = writer_over(out, plan->table_size);
+    table_write(&w, &plan->properties->headers);
+    return out + plan->table_size;
+}
+
+static uint8_t *put_property(uint8_t *out, const struct header_plan *plan, unsigned place) {
+    const struct property *p = &properties_table[place];
+    const void *value = member(p, plan->properties);
+    switch (p->type) {
+    case PROPERTY_OCTET: *out++ = *(const uint8_t *)value; return out;
+    case PROPERTY_TIMESTAMP: return put_u64(out, *(const uint64_t *)value);
+    case PROPERTY_SHORTSTR:
+        *out++ = plan->string_sizes[place];
+        return put_short(out, *(const char *const *)value, plan->string_sizes[place]);
+    default: return put_table(out, plan);
+    }
+}
+
+uint8_t *content_header_put(uint8_t *out, const struct header_plan *plan, uint64_t body_size) {
+    out = put_u16(out, CLASS_BASIC);
+    out = put_u16(out, 0); /* weight: unused, must be zero */
+    out = put_u64(out, body_size);
+    out = put_u16(out, plan->flags);
+    for (unsigned left = plan->flags; left;) out = put_property(out, plan, next_property(&left));
+    return out;
+}
+
 void content_header_write(struct writer *w, uint64_t body_size, const lago_properties_t *properties) {
-    writer_u16(w, CLASS_BASIC);
-    writer_u16(w, 0); /* weight: unused, must be zero */
-    writer_u64(w, body_size);
-    if (properties == NULL) {
-        writer_u16(w, 0);
-        return;
+    struct header_plan plan;
+    int rc = content_header_plan(&plan, properties);
+    if (rc < 0) writer_fail(w, rc);
+    uint8_t *out = writer_claim(w, plan.size);
+    if (out != NULL) content_header_put(out, &plan, body_size);
+}
+
+/* One pass instead of three (which flags, which sizes, the octets), because every publish passes here. */
+#define STRING_PUT_(name, flag)                                                                                                  \
+    if (p->name || present & LAGO_PROPERTY_##flag) {                                                                             \
+        flags |= LAGO_PROPERTY_##flag;                                                                                           \
+        out = put_string(out, p->name, p->sizes.name > 0 ? p->sizes.name : LAGO_NUL_TERMINATED, longest);                        \
     }
-    if (properties->present & ~FLAGS_KNOWN) writer_fail(w, LAGO_EINVAL);
-    uint16_t flags = flags_of(properties);
-    writer_u16(w, flags);
-    for (size_t i = 0; i < PROPERTY_COUNT; i++) {
-        const struct property *p = &properties_table[i];
-        if (flags & p->flag) write_property(w, p, properties);
+#define NUMBER_PUT_(name, flag, put)                                                                                             \
+    if (p->name || present & LAGO_PROPERTY_##flag) {                                                                             \
+        flags |= LAGO_PROPERTY_##flag;                                                                                           \
+        out = put(out, p->name);                                                                                                 \
     }
+
+static bool has_any_behind_priority(const lago_properties_t *p) {
+    return p->timestamp ||
+           ((uintptr_t)p->correlation_id | (uintptr_t)p->reply_to | (uintptr_t)p->expiration | (uintptr_t)p->message_id |
+            (uintptr_t)p->type | (uintptr_t)p->user_id | (uintptr_t)p->app_id | (uintptr_t)p->cluster_id);
+}
+
+static uint8_t *put_plain(uint8_t *out, const lago_properties_t *p, unsigned *all_flags, size_t *longest) {
+    unsigned present = p->present, flags = 0;
+    STRING_PUT_(content_type, CONTENT_TYPE)
+    STRING_PUT_(content_encoding, CONTENT_ENCODING)
+    NUMBER_PUT_(delivery_mode, DELIVERY_MODE, put_u8)
+    NUMBER_PUT_(priority, PRIORITY, put_u8)
+    if (present || has_any_behind_priority(p)) {
+        STRING_PUT_(correlation_id, CORRELATION_ID)
+        STRING_PUT_(reply_to, REPLY_TO)
+        STRING_PUT_(expiration, EXPIRATION)
+        STRING_PUT_(message_id, MESSAGE_ID)
+        NUMBER_PUT_(timestamp, TIMESTAMP, put_u64)
+        STRING_PUT_(type, TYPE)
+        STRING_PUT_(user_id, USER_ID)
+        STRING_PUT_(app_id, APP_ID)
+        STRING_PUT_(cluster_id, CLUSTER_ID)
+    }
+    *all_flags = flags;
+    return out;
+}
+
+uint8_t *content_header_put_plain(uint8_t *out, const lago_properties_t *properties, uint64_t body_size) {
+    unsigned flags = 0;
+    size_t longest = 0;
+    out = put_u64(put_u32(out, (uint32_t)CLASS_BASIC << 16), body_size);
+    uint8_t *flags_at = out;
+    out += sizeof(uint16_t);
+    if (properties != NULL) {
+        if (properties->headers.size || properties->present & (LAGO_PROPERTY_HEADERS | ~FLAGS_KNOWN)) return NULL;
+        out = put_plain(out, properties, &flags, &longest);
+    }
+    (void)put_u16(flags_at, (uint16_t)flags);
+    return longest <= UINT8_MAX ? out : NULL;
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -139,21 +255,38 @@ int content_header_read(const void *payload, size_t size, struct content_header 
     if (weight != 0 || flags & FLAGS_CONTINUE || flags & ~FLAGS_KNOWN) return REPLY_FRAME_ERROR;
 
     header->properties.present = flags;
-    for (size_t i = 0; i < PROPERTY_COUNT; i++) {
-        const struct property *p = &properties_table[i];
-        if (flags & p->flag) read_property(&r, p, &header->properties);
-    }
+    for (unsigned left = flags; left;) read_property(&r, &properties_table[next_property(&left)], &header->properties);
     return r.failed || reader_left(&r) > 0 ? REPLY_FRAME_ERROR : 0;
 }
 
 void content_header_terminate(struct content_header *header) {
-    for (size_t i = 0; i < PROPERTY_COUNT; i++) {
-        const struct property *p = &properties_table[i];
-        if (p->type != PROPERTY_SHORTSTR || !(header->properties.present & p->flag)) continue;
+    for (unsigned left = header->properties.present & STRING_FLAGS; left;) {
+        const struct property *p = &properties_table[next_property(&left)];
         size_t size = *((const uint8_t *)&header->properties + p->size_offset);
         const char *data = *(const char *const *)member(p, &header->properties);
         if (size > 0) ((char *)(uintptr_t)data)[size] = '\0';
     }
+}
+
+/* ---------------------------------------------------------------- merging */
+
+static size_t size_of(const struct property *p) {
+    switch (p->type) {
+    case PROPERTY_OCTET: return sizeof(uint8_t);
+    case PROPERTY_TIMESTAMP: return sizeof(uint64_t);
+    case PROPERTY_SHORTSTR: return sizeof(const char *);
+    default: return sizeof(lago_table_t);
+    }
+}
+
+void properties_overlay(lago_properties_t *to, const lago_properties_t *over) {
+    uint16_t flags = flags_of(over);
+    for (unsigned left = flags & FLAGS_KNOWN; left;) {
+        const struct property *p = &properties_table[next_property(&left)];
+        memcpy((uint8_t *)to + p->offset, (const uint8_t *)over + p->offset, size_of(p));
+        if (p->size_offset) *((uint8_t *)to + p->size_offset) = *((const uint8_t *)over + p->size_offset);
+    }
+    to->present |= flags;
 }
 
 /* ---------------------------------------------------------------- printing */

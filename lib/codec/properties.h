@@ -17,6 +17,28 @@ struct content_header {
     lago_properties_t properties; /* views into the payload, not yet NUL-terminated */
 };
 
+/* What a header will look like: found out once, for its size and for writing it. */
+struct header_plan {
+    const lago_properties_t *properties; /* borrowed until it was put */
+    uint16_t flags;
+    size_t size; /* of the payload */
+    size_t table_size;
+    uint8_t string_sizes[14]; /* by the property's place; set for those that there are */
+};
+
+/* 0, LAGO_EINVAL (flag bits that basic does not have), LAGO_ETOOLONG, what is wrong with the table. `properties` may be NULL. */
+int content_header_plan(struct header_plan *plan, const lago_properties_t *properties);
+
+/* Write it, plan->size octets. @return the octet behind. */
+uint8_t *content_header_put(uint8_t *out, const struct header_plan *plan, uint64_t body_size);
+
+/*
+ * The payload of a header frame, without a plan: at most CONTENT_HEADER_PLAIN_MAX octets. @return the octet behind; NULL if there
+ * are headers, or something is wrong. `properties` may be NULL.
+ */
+#define CONTENT_HEADER_PLAIN_MAX (14u + 10u + 10u * 256u)
+uint8_t *content_header_put_plain(uint8_t *out, const lago_properties_t *properties, uint64_t body_size);
+
 /*
  * Write the payload of a header frame. `properties` may be NULL. `present` is ORed with every field that is not zero.
  * LAGO_EINVAL sticks for flag bits that basic does not have.
@@ -31,6 +53,9 @@ int content_header_read(const void *payload, size_t size, struct content_header 
 
 /* Put a NUL behind every string, on octets that have been read already: the payload and its end octet must be writable. */
 void content_header_terminate(struct content_header *header);
+
+/* What `over` has takes the place of the same in `to`: borrowed, as all of it. */
+void properties_overlay(lago_properties_t *to, const lago_properties_t *over);
 
 /* Print as lago_properties_format does. */
 void properties_print(struct text *t, const lago_properties_t *properties, size_t string_max);

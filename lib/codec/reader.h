@@ -5,6 +5,7 @@
 #ifndef LAGO_CODEC_READER_H
 #define LAGO_CODEC_READER_H
 
+#include "octets.h"
 #include <lago/types.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,17 +41,17 @@ static inline uint8_t reader_u8(struct reader *r) {
 
 static inline uint16_t reader_u16(struct reader *r) {
     const uint8_t *p = reader_take(r, 2);
-    return (uint16_t)(p ? p[0] << 8 | p[1] : 0);
+    return p ? get_u16(p) : 0;
 }
 
 static inline uint32_t reader_u32(struct reader *r) {
     const uint8_t *p = reader_take(r, 4);
-    return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3] : 0;
+    return p ? get_u32(p) : 0;
 }
 
 static inline uint64_t reader_u64(struct reader *r) {
-    uint64_t high = reader_u32(r);
-    return high << 32 | reader_u32(r);
+    const uint8_t *p = reader_take(r, 8);
+    return p ? get_u64(p) : 0;
 }
 
 /* One octet of length, then that many bytes. */

@@ -1,5 +1,6 @@
 /* The bounded writer: octets in network order, with room checked in one place. Knows nothing of methods or tables. */
 #include "writer.h"
+#include "octets.h"
 #include <string.h>
 
 #define SHORTSTR_MAX 255u /* its length is one octet (4.2.5.3) */
@@ -17,8 +18,7 @@ void writer_fail(struct writer *w, int error) {
     if (w->error == 0) w->error = error;
 }
 
-/* Count `size` bytes. @return where to put them, NULL when there is nothing to put: measuring, no room, or an error before. */
-static uint8_t *claim(struct writer *w, size_t size) {
+uint8_t *writer_claim(struct writer *w, size_t size) {
     size_t at = w->size;
     if (size > SIZE_MAX - at) {
         w->size = SIZE_MAX;
@@ -34,35 +34,24 @@ static uint8_t *claim(struct writer *w, size_t size) {
     return w->data + at;
 }
 
-static void put_u32(uint8_t *p, uint32_t v) {
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
 void writer_u8(struct writer *w, uint8_t v) {
-    uint8_t *p = claim(w, 1);
+    uint8_t *p = writer_claim(w, 1);
     if (p != NULL) p[0] = v;
 }
 
 void writer_u16(struct writer *w, uint16_t v) {
-    uint8_t *p = claim(w, 2);
-    if (p == NULL) return;
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
+    uint8_t *p = writer_claim(w, 2);
+    if (p != NULL) put_u16(p, v);
 }
 
 void writer_u32(struct writer *w, uint32_t v) {
-    uint8_t *p = claim(w, 4);
+    uint8_t *p = writer_claim(w, 4);
     if (p != NULL) put_u32(p, v);
 }
 
 void writer_u64(struct writer *w, uint64_t v) {
-    uint8_t *p = claim(w, 8);
-    if (p == NULL) return;
-    put_u32(p, (uint32_t)(v >> 32));
-    put_u32(p + 4, (uint32_t)v);
+    uint8_t *p = writer_claim(w, 8);
+    if (p != NULL) put_u64(p, v);
 }
 
 /*
@@ -73,7 +62,7 @@ __attribute__((noinline)) static void copy(uint8_t *to, const void *from, size_t
 
 void writer_bytes(struct writer *w, const void *data, size_t size) {
     if (size == 0) return;
-    uint8_t *p = claim(w, size);
+    uint8_t *p = writer_claim(w, size);
     if (p != NULL) copy(p, data, size);
 }
 

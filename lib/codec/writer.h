@@ -22,6 +22,9 @@ struct writer writer_measure(void);
 /* Make `error` the writer's, unless it has one. */
 void writer_fail(struct writer *w, int error);
 
+/* Count `size` octets. @return where to put them, NULL when there is nothing to put: measuring, no room, or an error before. */
+uint8_t *writer_claim(struct writer *w, size_t size);
+
 void writer_u8(struct writer *w, uint8_t v);
 void writer_u16(struct writer *w, uint16_t v);
 void writer_u32(struct writer *w, uint32_t v);

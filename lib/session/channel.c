@@ -3,10 +3,6 @@
 #include "internal.h"
 #include "reason.h"
 
-struct session_channel *channel_find(const struct session *s, uint16_t number) {
-    return number ? idmap_get(&s->channels, number) : NULL;
-}
-
 void channel_set_state(struct session_channel *ch, enum channel_state state) { ch->state = (uint8_t)state; }
 
 int session_channel_open(struct session *s, void *owner) {
@@ -21,7 +17,7 @@ int session_channel_open(struct session *s, void *owner) {
     }
     ch->number = (uint16_t)number;
     ch->owner = owner;
-    list_init(&ch->borrowing);
+    list_init(&ch->acking);
     channel_set_state(ch, CHANNEL_OPENING);
     struct channel_open args = { 0 };
     int rc = session_send(s, ch->number, METHOD_CHANNEL_OPEN, &args);
@@ -47,6 +43,7 @@ void channel_caught_up(struct session_channel *ch) {
 
 /* Past all holding; without memory it stays owed, since nobody waits for this channel any more. */
 static void say_close(struct session *s, struct session_channel *ch, uint16_t reply_code, const char *reply_text) {
+    (void)acks_flush(s, ch); /* without memory they go back to the queue: the channel ends */
     struct channel_close args = { .reply_code = reply_code, .reply_text = { reply_text, LAGO_NUL_TERMINATED } };
     ch->close_owed = output_method(s, ch->number, METHOD_CHANNEL_CLOSE, &args) < 0;
     if (ch->close_owed)
@@ -65,13 +62,18 @@ void channel_say_owed(struct session *s) {
 uint64_t session_channel_give_up(struct session *s, uint16_t channel, uint16_t reply_code, const char *reply_text) {
     struct session_channel *ch = channel_find(s, channel);
     if (!ch) return 0;
-    if (!s->opened) { /* no peer has heard of it */
+    if (!s->opened && !ch->known) { /* no peer has heard of it */
         channel_release(s, ch);
+        return 0;
+    }
+    if (!s->opened) { /* one will, if this link opens: and then of its end */
+        output_drop_held(s, channel);
+        ch->close_owed = true;
         return 0;
     }
     bool said = ch->state == CHANNEL_CLOSING;
     output_drop_held(s, channel);
-    uint64_t sent = ch->publishes_sent + output_marked(s, channel);
+    uint64_t sent = ch->publishes_sent + marks_count(s, channel);
     if (!ch->known)
         channel_release(s, ch);
     else if (!said && s->state == SESSION_OPEN)
@@ -98,10 +100,10 @@ uint16_t session_channel_next(const struct session *s, uint16_t channel) { retur
 
 void channel_release(struct session *s, struct session_channel *ch) {
     output_drop_held(s, ch->number);
-    output_forget_marks(s, ch->number);
+    marks_forget(s, ch->number);
     if (s->delivered == ch) s->delivered = NULL;
-    content_reset(s, &ch->content);
-    list_remove(&ch->borrowing);
+    content_reset(s, ch);
+    acks_forget(ch);
     idmap_remove(&s->channels, ch->number);
     mem_free(s->alloc, ch);
 }

@@ -14,21 +14,41 @@
  */
 #define GROWTH 8u
 
-static void borrow(struct session *s, struct session_channel *ch) {
-    if (list_empty(&ch->borrowing)) list_append(&s->borrowing, &ch->borrowing);
+/* Inputs that are kept small behind such a message: the next one is probably of the same kind, and begins in one of them. */
+#define SMALL_READS 2u
+
+static void borrow(struct session *s, struct content *content) {
+    if (list_empty(&content->borrowing)) list_append(&s->borrowing, &content->borrowing);
+}
+
+static enum content_step no_memory(struct session *s, const char *what, uint64_t size) {
+    lago_reason_t reason;
+    reason_init(&reason, LAGO_ENOMEM, LAGO_BY_CLIENT);
+    reason_detail(&reason, "no memory for %s of %llu bytes", what, (unsigned long long)size);
+    session_abandon(s, &reason);
+    return CONTENT_BROKEN;
 }
 
 enum content_step content_begin(struct session *s, struct session_channel *ch, const struct frame *frame,
                                 const struct method_info *info) {
-    ch->content =
-        (struct content){ .state = CONTENT_WAIT_HEADER, .info = info, .method = frame->payload, .method_size = frame->size };
-    borrow(s, ch);
+    struct content *content = s->spare_content ? s->spare_content : mem_alloc(s->alloc, sizeof(*content));
+    if (!content) return no_memory(s, info->name, frame->size);
+    s->spare_content = NULL;
+    memset(content, 0, sizeof(*content));
+    list_init(&content->borrowing);
+    content->ch = ch;
+    content->info = info;
+    content->method = frame->payload;
+    content->method_size = frame->size;
+    borrow(s, content);
+    ch->content = content;
+    ch->receiving = CONTENT_WAIT_HEADER;
     return CONTENT_MORE;
 }
 
 enum content_step content_header(struct session *s, struct session_channel *ch, const struct frame *frame) {
-    struct content *content = &ch->content;
-    if (content->state != CONTENT_WAIT_HEADER) {
+    struct content *content = ch->content;
+    if (ch->receiving != CONTENT_WAIT_HEADER) {
         session_fail(s, LAGO_EPROTOCOL, REPLY_UNEXPECTED_FRAME, 0, "content header that belongs to no method on channel %u",
                      ch->number);
         return CONTENT_BROKEN;
@@ -40,20 +60,20 @@ enum content_step content_header(struct session *s, struct session_channel *ch, 
     }
     content->header = frame->payload;
     content->header_size = frame->size;
-    content->state = CONTENT_WAIT_BODY;
-    borrow(s, ch);
+    ch->receiving = CONTENT_WAIT_BODY;
+    borrow(s, content);
     return content->parsed.body_size == 0 ? CONTENT_DONE : CONTENT_MORE;
 }
 
 /* Whether a body frame of this size may come now; else the session has failed. */
 bool content_accepts(struct session *s, struct session_channel *ch, size_t size) {
-    if (ch->content.state != CONTENT_WAIT_BODY) {
+    if (ch->receiving != CONTENT_WAIT_BODY) {
         session_fail(s, LAGO_EPROTOCOL, REPLY_UNEXPECTED_FRAME, 0, "body frame that belongs to no message on channel %u",
                      ch->number);
         return false;
     }
-    if (size > ch->content.parsed.body_size - ch->content.received) {
-        session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, ch->content.info->id, "body longer than announced on channel %u",
+    if (size > ch->content->parsed.body_size - ch->content->received) {
+        session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, ch->content->info->id, "body longer than announced on channel %u",
                      ch->number);
         return false;
     }
@@ -65,22 +85,36 @@ static bool body_reserve(struct session *s, struct content *content, size_t size
     if (needed <= content->capacity) return true;
     size_t capacity = (size_t)content->parsed.body_size;
     while (capacity / GROWTH >= needed) capacity = capacity / GROWTH + 1;
-    struct block *body = block_grow(s->alloc, content->body, capacity + 1); /* and a NUL */
+    struct block *body = block_grow(s->alloc, content->body, capacity + FRAME_OVERHEAD); /* and a NUL; see content_room */
     if (!body) return false;
     content->body = body;
     content->capacity = capacity;
     return true;
 }
 
+/* So much is allocated for bytes that have not come yet, whatever has: room for a read that is worth its call. */
+#define ROOM_GRANTED ((size_t)4096)
+
+/*
+ * Behind a frame that is not the last come its end octet and the header of the next one: read along, they spare a read of their
+ * own, and what is read next overwrites them.
+ */
+size_t content_room(struct session *s, struct session_channel *ch, size_t left, uint8_t **room) {
+    struct content *content = ch->content;
+    if (!body_reserve(s, content, left < ROOM_GRANTED ? left : ROOM_GRANTED)) return 0;
+    size_t space = content->capacity - content->received;
+    *room = block_bytes(content->body) + content->received;
+    if (space < left) return space;
+    return content->received + left < content->parsed.body_size ? left + FRAME_OVERHEAD : left;
+}
+
+bool content_is_gathered(const struct session *s, const struct content *content) {
+    return content->parsed.body_size > s->tune.frame_max - FRAME_OVERHEAD;
+}
+
 enum content_step content_piece(struct session *s, struct session_channel *ch, const uint8_t *data, size_t size) {
-    struct content *content = &ch->content;
-    if (!body_reserve(s, content, size)) {
-        lago_reason_t reason;
-        reason_init(&reason, LAGO_ENOMEM, LAGO_BY_CLIENT);
-        reason_detail(&reason, "no memory for a message of %llu bytes", (unsigned long long)content->parsed.body_size);
-        session_abandon(s, &reason);
-        return CONTENT_BROKEN;
-    }
+    struct content *content = ch->content;
+    if (!body_reserve(s, content, size)) return no_memory(s, "a message", content->parsed.body_size);
     if (size) memcpy(block_bytes(content->body) + content->received, data, size);
     content->received += size;
     return content->received == content->parsed.body_size ? CONTENT_DONE : CONTENT_MORE;
@@ -88,15 +122,15 @@ enum content_step content_piece(struct session *s, struct session_channel *ch, c
 
 enum content_step content_frame(struct session *s, struct session_channel *ch, const struct frame *frame) {
     if (!content_accepts(s, ch, frame->size)) return CONTENT_BROKEN;
-    if (!ch->content.body && frame->size == ch->content.parsed.body_size) {
-        ch->content.whole = frame->payload;
+    if (!ch->content->body && frame->size == ch->content->parsed.body_size) {
+        ch->content->whole = frame->payload;
         return CONTENT_DONE;
     }
     return content_piece(s, ch, frame->payload, frame->size);
 }
 
 void content_event(struct session *s, struct session_channel *ch, struct session_event *event) {
-    struct content *content = &ch->content;
+    struct content *content = ch->content;
     const struct method_info *info = NULL;
     (void)method_read(content->method, content->method_size, &info, &s->args); /* was read before: cannot fail */
     method_terminate(info, &s->args);
@@ -115,23 +149,86 @@ void content_event(struct session *s, struct session_channel *ch, struct session
         bytes[content->received] = '\0';
         event->body = (lago_bytes_t){ bytes, content->received };
         event->body_block = content->body;
+        if (content_is_gathered(s, content)) s->small_reads = SMALL_READS;
     } else {
         event->body = (lago_bytes_t){ "", 0 };
     }
+    content->told = true;
     s->delivered = ch;
 }
 
-void content_reset(struct session *s, struct content *content) {
+/* ---------------------------------------------------------------- bodies that are handed out as they come */
+
+void session_announce_bodies(struct session *s, uint16_t channel) {
+    struct session_channel *ch = channel_find(s, channel);
+    if (ch) ch->announces = true;
+}
+
+void content_announce(struct session *s, struct session_channel *ch, struct session_event *event) {
+    const struct content *content = ch->content;
+    const struct method_info *info = NULL;
+    (void)method_read(content->method, content->method_size, &info, &s->args); /* was read before: cannot fail */
+    *event = (struct session_event){ .type = SESSION_EVENT_BODY_BEGIN,
+                                     .channel = ch->number,
+                                     .owner = ch->owner,
+                                     .info = info,
+                                     .args = &s->args,
+                                     .properties = &content->parsed.properties,
+                                     .body_size = content->parsed.body_size };
+    s->delivered = ch;
+}
+
+int session_hand_out(struct session *s, uint16_t channel, union method_args **args) {
+    struct content *content = channel_find(s, channel)->content;
+    const struct method_info *info = NULL;
+    if (content_save(s, content) < 0) return LAGO_ENOMEM;
+    (void)method_read(content->method, content->method_size, &info, &content->args); /* was read before: cannot fail */
+    method_terminate(info, &content->args);
+    content_header_terminate(&content->parsed);
+    content->in_pieces = true;
+    *args = &content->args;
+    return 0;
+}
+
+void content_hand(struct session *s, struct session_channel *ch, lago_bytes_t piece, bool ends, struct session_event *event) {
+    struct content *content = ch->content;
+    *event = (struct session_event){ .type = SESSION_EVENT_BODY,
+                                     .channel = ch->number,
+                                     .owner = ch->owner,
+                                     .info = content->info,
+                                     .args = &content->args,
+                                     .properties = &content->parsed.properties,
+                                     .body = piece,
+                                     .body_size = content->parsed.body_size,
+                                     .body_offset = content->received,
+                                     .body_ends = ends };
+    content->received += piece.size;
+    content->told = ends;
+    if (ends) s->delivered = ch;
+}
+
+/* ---------------------------------------------------------------- the end of a content */
+
+void content_reset(struct session *s, struct session_channel *ch) {
+    struct content *content = ch->content;
+    if (!content) return;
+    ch->content = NULL;
+    ch->receiving = CONTENT_NONE;
+    list_remove(&content->borrowing);
     block_unref(content->body);
     mem_free(s->alloc, content->saved);
-    memset(content, 0, sizeof(*content));
+    mem_free(s->alloc, s->spare_content);
+    s->spare_content = content;
+}
+
+void contents_tidy(struct session *s) {
+    mem_free(s->alloc, s->spare_content);
+    s->spare_content = NULL;
 }
 
 /* The input goes away in the middle of a message: keep its method and header. */
-int content_save(struct session *s, struct session_channel *ch) {
-    struct content *content = &ch->content;
-    list_remove(&ch->borrowing);
-    if (content->state == CONTENT_NONE) return 0;
+int content_save(struct session *s, struct content *content) {
+    list_remove(&content->borrowing);
     /* one octet more behind each, for the NUL behind a last string */
     uint8_t *saved = mem_alloc(s->alloc, content->method_size + 1 + content->header_size + 1);
     if (!saved) return LAGO_ENOMEM;

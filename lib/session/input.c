@@ -12,9 +12,6 @@
 /* Before tuning: 4096 is the specification's (4.2.3), but RabbitMQ 4.1 already reckons with 8192. */
 #define FRAME_MAX_BEFORE_TUNE 8192u
 
-/* A stash up to this size is kept: methods and headers are small, and an idle connection should own almost nothing. */
-#define STASH_KEPT 512u
-
 /* ---------------------------------------------------------------- connection methods, by state (2.2.4) */
 
 enum action { ACT_EVENT, ACT_OPEN, ACT_BLOCKED, ACT_CLOSE, ACT_CLOSE_OK };
@@ -75,12 +72,14 @@ static int close_code(const struct session *s, uint16_t reply_code) {
 static void close_received(struct session *s, enum session_state next) {
     const struct connection_close *args = &s->args.connection_close;
     if (s->state <= SESSION_OPEN) {
-        reason_init(&s->reason, close_code(s, args->reply_code), LAGO_BY_BROKER);
-        s->reason.phase = session_phase(s->state);
-        reason_reply(&s->reason, args->reply_code, args->reply_text.data, args->reply_text.size, args->class_id, args->method_id);
+        lago_reason_t reason;
+        reason_init(&reason, close_code(s, args->reply_code), LAGO_BY_BROKER);
+        reason.phase = session_phase(s->state);
+        reason_reply(&reason, args->reply_code, args->reply_text.data, args->reply_text.size, args->class_id, args->method_id);
         const struct method_info *blamed = method_find((uint32_t)args->class_id << 16 | args->method_id);
-        if (blamed && s->reason.code == LAGO_ECONNECTION)
-            reason_detail(&s->reason, "the broker closed the connection because of %s", blamed->name);
+        if (blamed && reason.code == LAGO_ECONNECTION)
+            reason_detail(&reason, "the broker closed the connection because of %s", blamed->name);
+        reason_keep(&s->reason, s->alloc, &reason);
     }
     struct connection_close_ok ok = { 0 };
     bool answered = output_method(s, 0, METHOD_CONNECTION_CLOSE_OK, &ok) == 0;
@@ -115,31 +114,31 @@ static int on_connection_method(struct session *s, const struct method_info *inf
 
 /* A message larger than the cap: the channel ends by 311; what is still under way for it is dropped, nothing is allocated. */
 static int too_large(struct session *s, struct session_channel *ch, struct session_event *event) {
-    unsigned long long size = ch->content.parsed.body_size;
-    reason_init(&s->reason, LAGO_EMSGSIZE, LAGO_BY_CLIENT);
-    s->reason.phase = LAGO_PHASE_RUNNING;
-    s->reason.reply_code = REPLY_CONTENT_TOO_LARGE;
-    s->reason.class_id = (uint16_t)(ch->content.info->id >> 16);
-    s->reason.method_id = (uint16_t)ch->content.info->id;
-    reason_detail(&s->reason, "a message of %llu bytes exceeds message_size_max (%llu)", size,
-                  (unsigned long long)s->settings.message_size_max);
-    reason_hint(&s->reason, "raise message_size_max; the message goes back to its queue");
+    lago_reason_t reason;
+    reason_init(&reason, LAGO_EMSGSIZE, LAGO_BY_CLIENT);
+    reason.phase = LAGO_PHASE_RUNNING;
+    reason.reply_code = REPLY_CONTENT_TOO_LARGE;
+    reason.class_id = (uint16_t)(ch->content->info->id >> 16);
+    reason.method_id = (uint16_t)ch->content->info->id;
+    reason_detail(&reason, "a message of %llu bytes exceeds message_size_max (%llu)",
+                  (unsigned long long)ch->content->parsed.body_size, (unsigned long long)s->settings.message_size_max);
+    reason_hint(&reason, "raise message_size_max; the message goes back to its queue");
     struct channel_close args = { .reply_code = REPLY_CONTENT_TOO_LARGE,
-                                  .reply_text = { s->reason.detail, LAGO_NUL_TERMINATED },
-                                  .class_id = s->reason.class_id,
-                                  .method_id = s->reason.method_id };
+                                  .reply_text = { reason.detail, LAGO_NUL_TERMINATED },
+                                  .class_id = reason.class_id,
+                                  .method_id = reason.method_id };
     output_drop_held(s, ch->number);
     if (output_method(s, ch->number, METHOD_CHANNEL_CLOSE, &args) < 0) {
-        session_abandon(s, &s->reason);
+        session_abandon(s, &reason);
         return 0;
     }
+    reason_keep(&s->reason, s->alloc, &reason);
     channel_set_state(ch, CHANNEL_CLOSING);
-    content_reset(s, &ch->content);
-    list_remove(&ch->borrowing);
+    content_reset(s, ch);
     *event = (struct session_event){ .type = SESSION_EVENT_CHANNEL_CLOSE,
                                      .channel = ch->number,
                                      .owner = ch->owner,
-                                     .publishes_sent = ch->publishes_sent + output_marked(s, ch->number),
+                                     .publishes_sent = ch->publishes_sent + marks_count(s, ch->number),
                                      .reason = &s->reason };
     ch->owner = NULL; /* its end has been told; the number waits for close-ok */
     return 1;
@@ -179,7 +178,7 @@ static int flow_received(struct session *s, struct session_channel *ch, const st
 
 static int method_received(struct session *s, struct session_channel *ch, const struct frame *frame,
                            const struct method_info *info, struct session_event *event) {
-    if (ch->content.state != CONTENT_NONE) {
+    if (ch->receiving != CONTENT_NONE) {
         session_fail(s, LAGO_EPROTOCOL, REPLY_UNEXPECTED_FRAME, info->id, "%s in the middle of a message on channel %u",
                      info->name, ch->number);
         return 0;
@@ -306,12 +305,29 @@ static int on_step(struct session *s, struct session_channel *ch, enum content_s
     return 1;
 }
 
+static int on_body_frame(struct session *s, struct session_channel *ch, const struct frame *frame, struct session_event *event) {
+    struct content *content = ch->content;
+    if (!content || !content->in_pieces) return on_step(s, ch, content_frame(s, ch, frame), event);
+    if (!content_accepts(s, ch, frame->size) || frame->size == 0) return 0;
+    bool ends = content->received + frame->size == content->parsed.body_size;
+    content_hand(s, ch, (lago_bytes_t){ frame->payload, frame->size }, ends, event);
+    return 1;
+}
+
+static bool is_too_large(const struct session *s, const struct session_channel *ch) {
+    return ch->content->parsed.body_size > s->settings.message_size_max;
+}
+
 static int on_content_frame(struct session *s, const struct frame *frame, struct session_event *event) {
     struct session_channel *ch = content_channel(s, frame->channel);
     if (!ch) return 0;
-    if (frame->type == FRAME_BODY) return on_step(s, ch, content_frame(s, ch, frame), event);
+    if (frame->type == FRAME_BODY) return on_body_frame(s, ch, frame, event);
     enum content_step step = content_header(s, ch, frame);
-    if (step != CONTENT_BROKEN && ch->content.parsed.body_size > s->settings.message_size_max) return too_large(s, ch, event);
+    if (step == CONTENT_MORE && ch->announces && ch->content->info == s->deliver) {
+        content_announce(s, ch, event);
+        return 1;
+    }
+    if (step != CONTENT_BROKEN && is_too_large(s, ch)) return too_large(s, ch, event);
     return on_step(s, ch, step, event);
 }
 
@@ -338,6 +354,7 @@ void session_input(struct session *s, uint8_t *data, size_t size, uint64_t now) 
     s->input = data;
     s->input_size = size;
     s->counters.bytes_received += size;
+    if (s->small_reads > 0) s->small_reads--;
     liveness_received(s);
 }
 
@@ -356,10 +373,11 @@ static void skip(struct session *s, size_t size) {
 /* The input is used up: what still points into it is copied, then it may go. */
 static void input_done(struct session *s) {
     for (struct list *node; (node = list_first(&s->borrowing)) != NULL;)
-        if (content_save(s, LIST_ENTRY(node, struct session_channel, borrowing)) < 0) (void)out_of_memory(s);
+        if (content_save(s, LIST_ENTRY(node, struct content, borrowing)) < 0) (void)out_of_memory(s);
+    contents_tidy(s);
     s->input = NULL;
     s->input_size = 0;
-    if (s->partial.size > 0 || s->partial.capacity <= STASH_KEPT) return;
+    if (s->partial.size > 0) return;
     mem_free(s->alloc, s->partial.data);
     s->partial = (struct partial){ 0 };
 }
@@ -387,11 +405,26 @@ static void stream_begin(struct session *s, uint16_t channel, size_t size) {
     s->streaming_skip = !ch || !content_accepts(s, ch, size);
 }
 
+/* Its last piece is the last one only if the end octet is in its place: without that it is handed out, and nothing is said yet. */
+static int hand_step(struct session *s, struct session_channel *ch, size_t size, struct session_event *event) {
+    bool ended = size == s->streaming_left && s->input_size > size;
+    if (ended && s->input[size] != FRAME_END) return bad_frame(s, FRAME_BAD_END);
+    bool ends = ended && ch->content->received + size == ch->content->parsed.body_size;
+    lago_bytes_t piece = { s->input, size };
+    s->streaming_left -= size;
+    s->streaming = !ended;
+    skip(s, ended ? size + FRAME_END_SIZE : size);
+    if (size == 0 && !ends) return 0;
+    content_hand(s, ch, piece, ends, event);
+    return 1;
+}
+
 /* @return 1: an event; 0: look further. */
 static int stream_step(struct session *s, struct session_event *event) {
     struct session_channel *ch = channel_find(s, s->streaming_channel);
     size_t size = s->streaming_left < s->input_size ? s->streaming_left : s->input_size;
     s->streaming_skip = s->streaming_skip || !ch || channel_is_going(ch) || s->state > SESSION_OPEN;
+    if (!s->streaming_skip && ch->content->in_pieces) return hand_step(s, ch, size, event);
     if (size > 0) {
         enum content_step step = s->streaming_skip ? CONTENT_MORE : content_piece(s, ch, s->input, size);
         s->streaming_left -= size;
@@ -403,7 +436,7 @@ static int stream_step(struct session *s, struct session_event *event) {
     bool good = s->input[0] == FRAME_END;
     skip(s, FRAME_END_SIZE);
     if (!good) return bad_frame(s, FRAME_BAD_END);
-    if (s->streaming_skip || ch->content.received < ch->content.parsed.body_size) return 0;
+    if (s->streaming_skip || ch->content->received < ch->content->parsed.body_size) return 0;
     content_event(s, ch, event);
     return 1;
 }
@@ -473,6 +506,53 @@ static int input_step(struct session *s, struct session_event *event) {
     return stash(s, size) ? 0 : out_of_memory(s);
 }
 
+/* ---------------------------------------------------------------- bytes that have their place already */
+
+/* A page: what costs a read less to copy than to read by itself. */
+#define READ_SMALL ((size_t)4096)
+
+/* The message whose body frame is coming, if it is put together; else NULL. */
+static struct session_channel *gathering(const struct session *s) {
+    struct session_channel *ch = s->streaming && !s->streaming_skip ? channel_find(s, s->streaming_channel) : NULL;
+    if (!ch || channel_is_going(ch) || s->state != SESSION_OPEN) return NULL;
+    return ch->content && !ch->content->in_pieces ? ch : NULL;
+}
+
+size_t session_room(struct session *s, uint8_t **room) {
+    struct session_channel *ch = s->input || s->streaming_left < READ_SMALL ? NULL : gathering(s);
+    return ch ? content_room(s, ch, s->streaming_left, room) : 0;
+}
+
+size_t session_read_max(const struct session *s) {
+    const struct session_channel *ch = gathering(s);
+    return s->small_reads > 0 || (ch && content_is_gathered(s, ch->content)) ? READ_SMALL : SIZE_MAX;
+}
+
+/* The end octet of a frame that is not the message's last, and up to seven octets of the next one: no event comes of them. */
+static void frame_ended(struct session *s, uint8_t *octets, size_t size) {
+    s->streaming = false;
+    if (octets[0] != FRAME_END) {
+        (void)bad_frame(s, FRAME_BAD_END);
+        return;
+    }
+    if (size == FRAME_END_SIZE) return;
+    s->input = octets + FRAME_END_SIZE;
+    s->input_size = size - FRAME_END_SIZE;
+    (void)stashed_step(s, NULL);
+    session_forget_input(s);
+}
+
+void session_filled(struct session *s, size_t size, uint64_t now) {
+    struct content *content = channel_find(s, s->streaming_channel)->content;
+    size_t body = size < s->streaming_left ? size : s->streaming_left;
+    s->now = now;
+    s->counters.bytes_received += size;
+    liveness_received(s);
+    content->received += body;
+    s->streaming_left -= body;
+    if (size > body) frame_ended(s, block_bytes(content->body) + content->received, size - body);
+}
+
 /* A peer's first bytes that are no frame: wait for eight of them, then say what it is. */
 static bool greeting_step(struct session *s) {
     const uint8_t *first = s->partial.size ? s->partial.data : s->input;
@@ -497,19 +577,21 @@ static int step(struct session *s, struct session_event *event) {
     return s->partial.size > 0 ? stashed_step(s, event) : input_step(s, event);
 }
 
-/* The content that was handed out last is done with. */
-static void delivered_done(struct session *s) {
+int input_told(struct session *s, struct session_event *event) {
     struct session_channel *ch = s->delivered;
-    if (!ch) return;
     s->delivered = NULL;
-    content_reset(s, &ch->content);
-    list_remove(&ch->borrowing);
+    if (ch->content && !ch->content->told) {
+        bool unwanted = !ch->content->in_pieces && is_too_large(s, ch);
+        return unwanted && s->state == SESSION_OPEN && !channel_is_going(ch) ? too_large(s, ch, event) : 0;
+    }
+    content_reset(s, ch);
+    return 0;
 }
 
-int session_next_event(struct session *s, struct session_event *event) {
-    delivered_done(s);
-    while (s->input_size > 0 && s->state != SESSION_ENDED)
-        if (step(s, event)) return 1;
+int input_event(struct session *s, struct session_event *event) {
+    while (s->input_size > 0 && s->state != SESSION_ENDED) {
+        if ((input_is_between_frames(s) && delivery_step(s, event)) || step(s, event)) return 1;
+    }
     if (s->input) input_done(s);
     if (s->state != SESSION_ENDED || s->ended_told) return 0;
     s->ended_told = true;

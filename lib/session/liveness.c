@@ -29,11 +29,6 @@ void liveness_received(struct session *s) {
     s->reprieve = 0;
 }
 
-/* The queue was empty until now: a stall is counted from here. */
-void liveness_queued(struct session *s) {
-    if (s->out.size == 0 && !s->unsure) s->last_progress = s->now;
-}
-
 /* What rested while the broker had the connection blocked begins anew. */
 void liveness_unblocked(struct session *s) { s->last_progress = s->last_look = s->now; }
 

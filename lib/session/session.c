@@ -22,22 +22,28 @@ void session_init(struct session *s, const lago_allocator_t *alloc, const struct
     s->now = now;
     s->reading = true;
     s->linger = s->held_retry = DEADLINE_NEVER;
+    s->deliver = method_find(METHOD_BASIC_DELIVER);
     chunks_init(&s->out, alloc);
     idmap_init(&s->channels, alloc);
     list_init(&s->held);
     list_init(&s->borrowing);
+    list_init(&s->acking);
 }
 
 void session_rest(struct session *s) {
     chunks_clear(&s->out);
     session_forget_input(s);
+    deliveries_forget(s);
     s->partial.size = 0;
     s->garbled = s->streaming = s->blocked = s->ended_told = s->opened = false;
     s->tune = (lago_tune_t){ 0 };
+    if (s->ahead) output_stay_back(s);
+    s->ahead = false;
     s->unsure = false;
     s->taken = 0;
     s->linger = s->held_retry = DEADLINE_NEVER;
     s->state = SESSION_IDLE;
+    reason_forget(&s->reason, s->alloc);
 }
 
 int session_start(struct session *s, uint64_t now) {
@@ -59,8 +65,11 @@ void session_deinit(struct session *s) {
     for (uint16_t n = 0; (n = idmap_next(&s->channels, n)) != 0;) channel_release(s, channel_find(s, n));
     chunks_clear(&s->out);
     idmap_clear(&s->channels);
+    deliveries_free(s);
+    contents_tidy(s);
     mem_free(s->alloc, s->partial.data);
     memset(&s->partial, 0, sizeof(s->partial));
+    reason_forget(&s->reason, s->alloc);
 }
 
 void session_set_state(struct session *s, enum session_state state) {
@@ -69,6 +78,7 @@ void session_set_state(struct session *s, enum session_state state) {
     if (state == SESSION_FAILED || state == SESSION_LEAVING) liveness_linger(s, LINGER_MS);
     if (state == SESSION_OPEN) {
         s->opened = true;
+        s->ahead = false;
         liveness_start(s);
     }
 }
@@ -94,9 +104,9 @@ lago_phase_t session_phase(enum session_state state) {
 void session_abandon(struct session *s, const lago_reason_t *reason) {
     if (s->state == SESSION_ENDED) return;
     if (s->state != SESSION_FAILED && s->state != SESSION_LEAVING) { /* there the first reason is the true one */
-        lago_phase_t phase = session_phase(s->state);
-        s->reason = *reason;
-        if (s->reason.phase == LAGO_PHASE_NONE) s->reason.phase = phase;
+        lago_reason_t known = *reason;
+        if (known.phase == LAGO_PHASE_NONE) known.phase = session_phase(s->state);
+        reason_keep(&s->reason, s->alloc, &known);
     }
     session_set_state(s, SESSION_ENDED);
 }
@@ -118,17 +128,48 @@ int session_secure_ok(struct session *s, lago_bytes_t response) {
     return rc;
 }
 
-int session_tune_ok(struct session *s, const lago_tune_t *tune, const char *virtual_host) {
-    if (s->state != SESSION_TUNING) return LAGO_ECLOSED;
+static int say_tune_ok(struct session *s, const lago_tune_t *tune, const char *virtual_host) {
     struct connection_tune_ok ok = { .channel_max = tune->channel_max,
                                      .frame_max = tune->frame_max,
                                      .heartbeat = tune->heartbeat_s };
     struct connection_open open = { .virtual_host = { virtual_host, LAGO_NUL_TERMINATED } };
     int rc = output_method(s, 0, METHOD_CONNECTION_TUNE_OK, &ok);
-    if (rc == 0) rc = output_method(s, 0, METHOD_CONNECTION_OPEN, &open);
-    if (rc < 0) return rc;
+    return rc < 0 ? rc : output_method(s, 0, METHOD_CONNECTION_OPEN, &open);
+}
+
+static void tuned(struct session *s, const lago_tune_t *tune) {
     s->tune = *tune;
     session_set_state(s, SESSION_WAIT_OPEN);
+}
+
+int session_tune_ok(struct session *s, const lago_tune_t *tune, const char *virtual_host) {
+    if (s->state != SESSION_TUNING) return LAGO_ECLOSED;
+    int rc = say_tune_ok(s, tune, virtual_host);
+    if (rc == 0) tuned(s, tune);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- and before anybody asks */
+
+/* RabbitMQ reads what comes after the header as it comes: it need not have said start or tune before. */
+int session_go_ahead(struct session *s, const struct connection_start_ok *start_ok, const lago_tune_t *tune,
+                     const char *virtual_host) {
+    if (s->state != SESSION_WAIT_START || s->ahead) return LAGO_ECLOSED;
+    int rc = output_method(s, 0, METHOD_CONNECTION_START_OK, start_ok);
+    if (rc < 0) return rc;
+    if (say_tune_ok(s, tune, virtual_host) < 0) return LAGO_ENOMEM;
+    s->ahead = true;
+    s->assumed = *tune;
+    output_go_ahead(s);
+    return 0;
+}
+
+int session_assumed(struct session *s) {
+    if (!s->ahead || (s->state != SESSION_STARTING && s->state != SESSION_TUNING)) return LAGO_ECLOSED;
+    if (s->state == SESSION_STARTING)
+        session_set_state(s, SESSION_WAIT_TUNE);
+    else
+        tuned(s, &s->assumed);
     return 0;
 }
 
@@ -139,9 +180,11 @@ int session_close(struct session *s, uint16_t reply_code, const char *reply_text
     struct connection_close args = { .reply_code = reply_code, .reply_text = { reply_text, LAGO_NUL_TERMINATED } };
     int rc = output_method(s, 0, METHOD_CONNECTION_CLOSE, &args);
     if (rc < 0) return rc;
-    reason_init(&s->reason, LAGO_ECLOSED, LAGO_BY_CLIENT);
-    reason_reply(&s->reason, reply_code, reply_text, strlen(reply_text), 0, 0);
-    s->reason.phase = LAGO_PHASE_CLOSING;
+    lago_reason_t reason;
+    reason_init(&reason, LAGO_ECLOSED, LAGO_BY_CLIENT);
+    reason_reply(&reason, reply_code, reply_text, strlen(reply_text), 0, 0);
+    reason.phase = LAGO_PHASE_CLOSING;
+    reason_keep(&s->reason, s->alloc, &reason);
     session_set_state(s, SESSION_CLOSING);
     return 0;
 }
@@ -149,20 +192,21 @@ int session_close(struct session *s, uint16_t reply_code, const char *reply_text
 void session_fail(struct session *s, int code, uint16_t reply_code, uint32_t method, const char *detail, ...) {
     if (s->state > SESSION_CLOSING) return;
     enum session_state was = s->state;
-    lago_phase_t phase = session_phase(was);
+    lago_reason_t reason;
     va_list args;
-    reason_init(&s->reason, code, LAGO_BY_CLIENT);
-    s->reason.phase = phase;
-    s->reason.reply_code = reply_code;
-    s->reason.class_id = (uint16_t)(method >> 16);
-    s->reason.method_id = (uint16_t)method;
+    reason_init(&reason, code, LAGO_BY_CLIENT);
+    reason.phase = session_phase(was);
+    reason.reply_code = reply_code;
+    reason.class_id = (uint16_t)(method >> 16);
+    reason.method_id = (uint16_t)method;
     va_start(args, detail);
-    (void)vsnprintf(s->reason.detail, sizeof(s->reason.detail), detail, args);
+    (void)vsnprintf(reason.detail, sizeof(reason.detail), detail, args);
     va_end(args);
+    reason_keep(&s->reason, s->alloc, &reason);
     struct connection_close close = { .reply_code = reply_code,
-                                      .reply_text = { s->reason.detail, LAGO_NUL_TERMINATED },
-                                      .class_id = s->reason.class_id,
-                                      .method_id = s->reason.method_id };
+                                      .reply_text = { reason.detail, LAGO_NUL_TERMINATED },
+                                      .class_id = reason.class_id,
+                                      .method_id = reason.method_id };
     /* Before start there is nobody to say goodbye to; after our own close it has been said; without memory it stays unsaid. */
     bool said = was != SESSION_WAIT_START && was != SESSION_CLOSING && output_method(s, 0, METHOD_CONNECTION_CLOSE, &close) == 0;
     session_set_state(s, said ? SESSION_FAILED : SESSION_ENDED);
@@ -195,7 +239,7 @@ void session_lost(struct session *s, int status, uint64_t now) {
     case SESSION_WAIT_OPEN: refused_silently(s, status); return;
     case SESSION_CLOSING: /* we said goodbye; the peer went without its own, or somebody cut the link for it */
         if (status == LAGO_ETRUNCATED) break;
-        reason_detail(&s->reason, "closed; the broker hung up before its close-ok");
+        if (s->reason.whole) reason_detail(s->reason.whole, "closed; the broker hung up before its close-ok");
         session_set_state(s, SESSION_ENDED);
         return;
     case SESSION_IDLE:
@@ -219,12 +263,7 @@ void session_written(struct session *s, size_t size, uint64_t now) {
     s->now = now;
     chunks_consume(&s->out, size);
     liveness_written(s);
-    while (s->mark_count && s->marks[s->mark_head].offset < s->out.consumed) {
-        struct session_channel *ch = channel_find(s, s->marks[s->mark_head].channel);
-        if (ch) ch->publishes_sent++;
-        s->mark_head = (s->mark_head + 1) & (s->mark_capacity - 1);
-        s->mark_count--;
-    }
+    marks_written(s);
     if (s->out.size) return;
     if (s->state == SESSION_OPEN) s->out.wipe = false;
     if (s->state == SESSION_LEAVING) session_set_state(s, SESSION_ENDED);

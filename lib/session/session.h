@@ -14,6 +14,7 @@
 #include "list.h"
 #include "method.h"
 #include "properties.h"
+#include "reason.h"
 #include <lago/connection.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,7 +58,9 @@ enum session_event_type {
     SESSION_EVENT_CHANNEL_CLOSE_OK, /* the close that we asked for is done; the number is free */
     SESSION_EVENT_METHOD,           /* any other method, with its args; channel 0 for update-secret-ok */
     SESSION_EVENT_CONTENT,          /* basic.deliver, basic.return or basic.get-ok with properties and body */
-    SESSION_EVENT_ENDED             /* SESSION_ENDED was reached; the last event */
+    SESSION_EVENT_BODY_BEGIN, /* of a basic.deliver on a channel that announces them: session_hand_out, or CONTENT follows */
+    SESSION_EVENT_BODY,       /* a piece of a body that is handed out */
+    SESSION_EVENT_ENDED       /* SESSION_ENDED was reached; the last event */
 };
 
 struct session_event {
@@ -67,10 +70,13 @@ struct session_event {
     uint64_t publishes_sent; /* CHANNEL_CLOSE, CHANNEL_CLOSE_OK: session_publishes_sent when it ended */
     const struct method_info *info;
     union method_args *args;
-    const lago_reason_t *reason;         /* CHANNEL_CLOSE by us, ENDED */
+    const struct kept_reason *reason;    /* CHANNEL_CLOSE by us, ENDED */
     const lago_properties_t *properties; /* CONTENT */
     lago_bytes_t body;                   /* CONTENT; NUL behind its last byte */
     struct block *body_block;            /* CONTENT: the counted bytes that hold the body, or NULL: it lies in the input */
+    uint64_t body_size, body_offset;     /* BODY_BEGIN, BODY: of the whole; of `body` in it */
+    bool body_ends;                      /* BODY: nothing more follows */
+    uint32_t alike; /* CONTENT: of deliveries with the same number here all strings are the same; 0: not known */
 };
 
 struct session_counters {
@@ -78,31 +84,39 @@ struct session_counters {
     uint64_t heartbeats_sent, heartbeats_received;
 };
 
-/* Where in the stream a publish begins that is not written yet. */
+/* Where in the stream publishes begin that are not written yet: neighbours of one channel, of `size` bytes each (marks.c). */
 struct session_mark {
-    uint64_t offset;
-    uint16_t channel;
+    uint64_t offset, end; /* of the first; behind the last */
+    size_t size;
+    uint16_t channel; /* 0: gone */
 };
+
+/* The last delivery of a channel, by its number (delivery.c): so many channels may take turns. */
+#define LAST_DELIVERIES 4u
+struct last_delivery;
 
 struct session {
     const lago_allocator_t *alloc;
     struct session_settings settings;
     enum session_state state;
-    uint64_t now;         /* set at the doors, read everywhere */
-    lago_reason_t reason; /* set when it fails or ends */
+    uint64_t now;              /* set at the doors, read everywhere */
+    struct kept_reason reason; /* set when it fails or ends */
     bool ended_told;
     bool opened; /* this link got as far as OPEN; before that, what an attempt does not carry is held for the next */
     bool blocked;
-    lago_tune_t tune; /* zero before session_tune_ok */
+    bool ahead;          /* we have answered what was not asked yet: session_go_ahead */
+    lago_tune_t assumed; /* and this is what we took for granted */
+    lago_tune_t tune;    /* zero before session_tune_ok */
     struct session_counters counters;
 
     /* way out (output.c) */
     struct chunk_queue out;
-    struct list held; /* struct held, in the order of the calls: waits for open-ok, or for the end of a block */
-    size_t held_size;
+    struct list held;           /* struct held, in the order of the calls: waits for open-ok, or for the end of a block */
+    size_t held_size;           /* with what keeping it takes */
     uint64_t held_retry;        /* when to try again to release it, because there was no memory */
     struct session_mark *marks; /* ring, in the order of the stream */
     size_t mark_capacity, mark_head, mark_count;
+    struct session_mark *newest_mark; /* NULL: there is none */
 
     /* way in (input.c, content.c) */
     uint8_t *input;
@@ -116,9 +130,16 @@ struct session {
     bool streaming_skip; /* whose bytes are dropped */
     uint16_t streaming_channel;
     size_t streaming_left;             /* payload bytes of it still to come; then its end octet */
-    struct list borrowing;             /* channels whose content points into the input */
+    unsigned small_reads;              /* inputs that had better be small: session_read_max */
+    struct list acking;                /* channels whose acknowledgements wait for their neighbours */
+    struct list borrowing;             /* contents that point into the input */
     struct session_channel *delivered; /* the channel of the content event that is out */
+    struct content *spare_content;     /* for the next message of this input; NULL: none */
     union method_args args;
+    struct content_header *header; /* of a delivery that came the short way; made with the first one */
+    struct last_delivery *last[LAST_DELIVERIES];
+    uint32_t alike;                    /* the newest number of deliveries that look alike */
+    const struct method_info *deliver; /* basic.deliver */
 
     struct idmap channels; /* struct session_channel */
 
@@ -157,6 +178,17 @@ int session_secure_ok(struct session *s, lago_bytes_t response);
 /* connection.tune-ok and connection.open; channels beyond tune->channel_max are for the caller to end. */
 int session_tune_ok(struct session *s, const lago_tune_t *tune, const char *virtual_host);
 
+/*
+ * Right after session_start: start-ok, tune-ok and open before anybody has asked. Behind them follows what is held and does no harm
+ * if it is said twice, in each channel up to the first that would: it stays held, and if this link does not get as far as OPEN it is
+ * said again on the next. 0; an encoding error, and nothing was said; LAGO_ENOMEM: the link is of no use any more.
+ */
+int session_go_ahead(struct session *s, const struct connection_start_ok *start_ok, const lago_tune_t *tune,
+                     const char *virtual_host);
+
+/* In place of session_start_ok and session_tune_ok then: the question was as assumed. 0 or LAGO_ECLOSED. */
+int session_assumed(struct session *s);
+
 /* connection.close: 0, or LAGO_ECLOSED outside OPEN. Contents that are under way in are dropped. */
 int session_close(struct session *s, uint16_t reply_code, const char *reply_text);
 
@@ -170,6 +202,9 @@ void session_abandon(struct session *s, const lago_reason_t *reason);
 /* The link is gone (UV code); `greeting` bytes that came and were no AMQP are explained. */
 void session_lost(struct session *s, int status, uint64_t now);
 
+/* Whether nothing that is sent will leave any more. */
+static inline bool session_is_over(const struct session *s) { return s->opened && s->state > SESSION_OPEN; }
+
 /* Where in the connection's life a state is. */
 lago_phase_t session_phase(enum session_state state);
 
@@ -177,11 +212,33 @@ lago_phase_t session_phase(enum session_state state);
 
 void session_input(struct session *s, uint8_t *data, size_t size, uint64_t now);
 
+/*
+ * Where the bytes that come next may be put, instead of into an input: the rest of a body frame has its place in its message.
+ * 0: nowhere, or there is input. `session_filled` follows at once, or nothing was put there.
+ */
+size_t session_room(struct session *s, uint8_t **room);
+void session_filled(struct session *s, size_t size, uint64_t now);
+
+/* How large the next input should be at most: what comes next is put together anyway, and is spared a copy by session_room. */
+size_t session_read_max(const struct session *s);
+
 /* The next event: 1, or 0 when there is none until more input or time comes. */
 int session_next_event(struct session *s, struct session_event *event);
 
 /* Whether input that was handed over is still in use. */
 bool session_has_input(const struct session *s);
+
+/*
+ * Messages for consumers on this channel that are not here whole are announced by BODY_BEGIN, as soon as their size is known and
+ * before it is judged. Its strings have no NUL behind them.
+ */
+void session_announce_bodies(struct session *s, uint16_t channel);
+
+/*
+ * While BODY_BEGIN is out: hand this body out as it comes, in BODY events, and never hold it, whatever its size. *args are the
+ * event's, whose strings have their NULs now, as its properties' have. 0; LAGO_ENOMEM: the session has to be given up.
+ */
+int session_hand_out(struct session *s, uint16_t channel, union method_args **args);
 
 /* Drop the input unread: the conversation is over. An event that is out stays valid until its callback returns. */
 void session_forget_input(struct session *s);
@@ -194,6 +251,17 @@ void session_forget_output(struct session *s);
 /* A method on a channel (0: the connection). @return 0 or LAGO_ETOOBIG, LAGO_ETOOLONG, table errors, LAGO_ENOMEM. */
 int session_send(struct session *s, uint16_t channel, uint32_t method, const void *args);
 
+/*
+ * Acknowledge one delivery, which is not open any more; `lowest_open`: the lowest that is, 0 for none. It leaves before anything
+ * else that is sent on the channel, at the latest with session_flush_acks, alone or as part of a `multiple` that says the same.
+ * @return how many wait now (0: it waits for other things than its neighbours), LAGO_ECLOSED, LAGO_ENOMEM (not taken).
+ */
+int session_ack(struct session *s, uint16_t channel, uint64_t delivery_tag, uint64_t lowest_open);
+
+/* Put what waits into the output: at the end of a turn, or when somebody wants it to leave alone. */
+void session_flush_acks(struct session *s);
+static inline bool session_has_acks(const struct session *s) { return !list_empty(&s->acking); }
+
 /* A message's body: bytes to copy, or a block to reference. */
 struct session_body {
     lago_bytes_t bytes;
@@ -203,6 +271,21 @@ struct session_body {
 /* basic.publish with its content, all or nothing. */
 int session_publish(struct session *s, uint16_t channel, const struct basic_publish *args, const lago_properties_t *properties,
                     const struct session_body *body);
+
+/*
+ * A publish of a channel whose frames are ready but for the body: args and properties are encoded here, and copied for each
+ * message. *route is freed by session_route_free. 0, or as session_publish.
+ */
+struct session_route;
+int session_route_make(struct session *s, uint16_t channel, const struct basic_publish *args, const lago_properties_t *properties,
+                       struct session_route **route);
+void session_route_free(struct session *s, struct session_route *route); /* NULL is allowed */
+
+/* As session_publish; `block` holds the bytes, or is NULL: they are copied. */
+int session_publish_route(struct session *s, const struct session_route *route, lago_bytes_t body, struct block *block);
+
+/* What it was made with, borrowed: strings have sizes and no NUL. */
+const lago_properties_t *session_route_properties(const struct session_route *route);
 
 /* Write what was held until the connection was open. */
 void session_release_held(struct session *s);

@@ -54,12 +54,12 @@ static void test_small_appends_are_one_slice(void **state) {
     struct slice slices[2];
     set_up(&f);
     assert_int_equal(chunks_peek(&f.q, slices, 2), 0);
-    for (int i = 0; i < 100; i++) assert_true(put(&f.q, "0123456789", 10));
+    for (int i = 0; i < 10; i++) assert_true(put(&f.q, "0123456789", 10));
     assert_int_equal(chunks_peek(&f.q, slices, 2), 1);
-    assert_int_equal(slices[0].size, 1000);
-    assert_memory_equal(slices[0].data + 990, "0123456789", 10);
-    assert_int_equal(f.q.size, 1000);
-    assert_int_equal(f.q.appended, 1000);
+    assert_int_equal(slices[0].size, 100);
+    assert_memory_equal(slices[0].data + 90, "0123456789", 10);
+    assert_int_equal(f.q.size, 100);
+    assert_int_equal(f.q.appended, 100);
     assert_true(f.fail.live_bytes <= 4096 + 512);
     tear_down(&f);
 }
@@ -109,21 +109,21 @@ static void test_blocks_grow_and_do_not_move(void **state) {
     (void)state;
     struct fixture f;
     struct slice slices[SLICES];
-    uint8_t piece[1000];
+    uint8_t piece[50];
     set_up(&f);
     const uint8_t *first = NULL;
-    for (size_t i = 0; i < 500; i++) {
+    for (size_t i = 0; i < 10000; i++) {
         memset(piece, (int)(i & 0xff), sizeof(piece));
         assert_true(put(&f.q, piece, sizeof(piece)));
         if (i == 0) (void)chunks_peek(&f.q, slices, 1), first = slices[0].data;
     }
     size_t count = chunks_peek(&f.q, slices, SLICES);
     assert_ptr_equal(slices[0].data, first);
-    assert_in_range(slices[0].size, 3000, 4096);
+    assert_in_range(slices[0].size, 50, 256);
     assert_in_range(slices[count - 2].size, 60000, 65536);
-    assert_in_range(count, 8, 13);
-    assert_true(f.fail.live_bytes < 600000);
-    for (size_t i = 0; i < 500; i++) {
+    assert_in_range(count, 12, 18);
+    assert_true(f.fail.live_bytes < 700000);
+    for (size_t i = 0; i < 10000; i++) {
         (void)chunks_peek(&f.q, slices, 1);
         assert_int_equal(slices[0].data[0], i & 0xff);
         chunks_consume(&f.q, sizeof(piece));
@@ -158,7 +158,7 @@ static void test_bodies_are_referenced_and_released_once(void **state) {
     static const char body[] = "a body of two frames";
     int released = 0;
     set_up(&f);
-    struct block *block = block_lend(&f.fail.allocator, body, 20, count_release, &released);
+    struct block *block = block_lend(NULL, &f.fail.allocator, body, 20, count_release, &released);
     assert_ptr_equal(block_data(block), body);
     assert_int_equal(chunks_reserve_slices(&f.q, 2), 0);
     assert_true(put(&f.q, "[", 1));
@@ -187,7 +187,7 @@ static void test_clear_releases_bodies(void **state) {
     int released = 0;
     set_up(&f);
     struct block *kept = block_ref(block_copy(&f.fail.allocator, "copied", 6));
-    struct block *lent = block_lend(&f.fail.allocator, "lent", 4, count_release, &released);
+    struct block *lent = block_lend(NULL, &f.fail.allocator, "lent", 4, count_release, &released);
     assert_int_equal(chunks_reserve_slices(&f.q, 2), 0);
     chunks_append(&f.q, kept, block_data(kept), 6);
     chunks_append(&f.q, lent, block_data(lent), 4);
@@ -207,7 +207,7 @@ static void test_reserved_slices_cannot_fail(void **state) {
     struct fixture f;
     static const uint8_t bytes[600];
     set_up(&f);
-    struct block *block = block_lend(&f.fail.allocator, bytes, sizeof(bytes), NULL, NULL);
+    struct block *block = block_lend(NULL, &f.fail.allocator, bytes, sizeof(bytes), NULL, NULL);
     for (size_t i = 0; i < 5; i++) assert_true(put(&f.q, "x", 1));
     chunks_consume(&f.q, 3);
     assert_int_equal(chunks_reserve_slices(&f.q, 300), 0);
@@ -227,7 +227,7 @@ static void test_a_planned_sequence_cannot_fail_half_way(void **state) {
     struct fixture f;
     static const uint8_t body[] = "body";
     set_up(&f);
-    struct block *block = block_lend(&f.fail.allocator, body, 4, NULL, NULL);
+    struct block *block = block_lend(NULL, &f.fail.allocator, body, 4, NULL, NULL);
     for (int i = 0; i < 50; i++) {
         assert_int_equal(chunks_reserve_slices(&f.q, 4), 0);
         assert_non_null(chunks_reserve(&f.q, 1500));
@@ -275,7 +275,7 @@ static void test_a_release_may_append(void **state) {
     uint8_t out[16];
     set_up(&f);
     for (int round = 0; round < 2; round++) {
-        struct block *block = block_lend(&f.fail.allocator, "body", 4, append_again, &f.q);
+        struct block *block = block_lend(NULL, &f.fail.allocator, "body", 4, append_again, &f.q);
         assert_int_equal(chunks_reserve_slices(&f.q, 1), 0);
         chunks_append(&f.q, block, block_data(block), 4);
         block_unref(block);
@@ -295,7 +295,7 @@ static void test_secrets_are_overwritten(void **state) {
     char lent_body[] = "lent";
     set_up(&f);
     f.q.wipe = true;
-    struct block *lent = block_lend(&f.fail.allocator, lent_body, 4, NULL, NULL);
+    struct block *lent = block_lend(NULL, &f.fail.allocator, lent_body, 4, NULL, NULL);
     struct block *copy = block_copy(&f.fail.allocator, "copy", 4);
     uint8_t *secret = chunks_reserve(&f.q, 64);
     memcpy(secret, "\0guest\0guest", 12);
@@ -419,7 +419,7 @@ static void test_a_random_stream_comes_out_as_it_went_in(void **state) {
 
 static bool try_a_publish(struct chunk_queue *q, int *released) {
     static const uint8_t body[10] = "0123456789";
-    struct block *block = block_lend(q->alloc, body, sizeof(body), count_release, released);
+    struct block *block = block_lend(NULL, q->alloc, body, sizeof(body), count_release, released);
     if (block == NULL) return false;
     bool done = chunks_reserve_slices(q, 10) == 0 && put(q, "[frame]", 7);
     if (done) chunks_append(q, block, body, sizeof(body));
@@ -451,6 +451,143 @@ static void test_each_allocation_may_fail(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- spare blocks */
+
+static void fill(struct chunk_queue *q, size_t size) {
+    static uint8_t piece[1000];
+    for (; size > 0; size -= sizeof piece) assert_true(put(q, piece, sizeof piece));
+}
+
+static void test_spare_blocks_serve_again(void **state) {
+    (void)state;
+    struct fixture f;
+    struct block_pool pool = { 0 };
+    set_up(&f);
+    f.q.pool = &pool;
+    fill(&f.q, 300000);
+    chunks_consume(&f.q, f.q.size);
+    assert_in_range(pool.spare_count, 3, 8);
+    size_t calls = f.fail.calls;
+    for (int turn = 0; turn < 10; turn++) {
+        fill(&f.q, 200000);
+        chunks_consume(&f.q, f.q.size);
+    }
+    assert_int_equal(f.fail.calls, calls);
+    chunks_clear(&f.q);
+    block_pool_trim(&pool);
+    assert_int_equal(pool.spare_count, 0);
+    tear_down(&f);
+}
+
+static void test_spare_blocks_are_few_and_full_grown(void **state) {
+    (void)state;
+    struct fixture f, other;
+    struct block_pool pool = { 0 };
+    static uint8_t large[100000];
+    set_up(&f);
+    f.q.pool = &pool;
+    fill(&f.q, 3000);
+    chunks_consume(&f.q, f.q.size);
+    assert_int_equal(pool.spare_count, 0);
+    assert_true(put(&f.q, large, sizeof large)); /* larger than any: the allocator's */
+    chunks_consume(&f.q, f.q.size);
+    assert_int_equal(pool.spare_count, 0);
+    fill(&f.q, 8000000);
+    chunks_consume(&f.q, f.q.size);
+    assert_int_equal(pool.spare_count, 64);
+    assert_true(f.fail.live_bytes < 65 * 65536);
+    set_up(&other); /* another queue of the same pool */
+    other.q.pool = &pool;
+    fill(&other.q, 3000);
+    assert_int_equal(other.fail.calls, 1); /* its ring */
+    chunks_clear(&other.q);
+    assert_int_equal(pool.spare_count, 64);
+    tear_down(&other);
+    chunks_clear(&f.q);
+    block_pool_trim(&pool);
+    tear_down(&f);
+}
+
+/* What was not needed for a while goes, and never all of it. */
+static void test_spare_blocks_that_nobody_needs_go(void **state) {
+    (void)state;
+    struct fixture f;
+    struct block_pool pool = { 0 };
+    set_up(&f);
+    f.q.pool = &pool;
+    fill(&f.q, 3000000);
+    chunks_consume(&f.q, f.q.size);
+    size_t all = pool.spare_count;
+    assert_in_range(all, 45, 50);
+    assert_true(block_pool_is_rich(&pool));
+    block_pool_relax(&pool); /* all of them were needed */
+    assert_int_equal(pool.spare_count, all);
+    fill(&f.q, 2000000);
+    chunks_consume(&f.q, f.q.size);
+    block_pool_relax(&pool); /* a third was not */
+    assert_in_range(pool.spare_count, 30, 33);
+    block_pool_relax(&pool);
+    assert_int_equal(pool.spare_count, 8);
+    assert_false(block_pool_is_rich(&pool));
+    block_pool_relax(&pool);
+    assert_int_equal(pool.spare_count, 8);
+    chunks_clear(&f.q);
+    block_pool_trim(&pool);
+    tear_down(&f);
+}
+
+static void test_an_empty_queue_with_a_pool_owns_nothing(void **state) {
+    (void)state;
+    struct fixture f, other;
+    struct block_pool pool = { 0 };
+    struct slice slices[SLICES];
+    struct chunk_queue second;
+    set_up(&f);
+    f.q.pool = &pool;
+    chunks_init(&second, f.q.alloc);
+    second.pool = &pool;
+    fill(&f.q, 500000);
+    size_t calls = f.fail.calls;
+    chunks_consume(&f.q, f.q.size);
+    assert_null(f.q.ring);
+    for (int turn = 0; turn < 10; turn++) { /* they take turns with what is spare */
+        struct chunk_queue *q = turn % 2 ? &f.q : &second;
+        fill(q, 400000);
+        assert_int_not_equal(chunks_peek(q, slices, SLICES), 0);
+        chunks_consume(q, q->size);
+        assert_null(q->ring);
+    }
+    assert_int_equal(f.fail.calls, calls);
+    set_up(&other); /* what another allocator made is not taken */
+    other.q.pool = &pool;
+    assert_true(put(&other.q, "x", 1));
+    assert_int_equal(other.fail.calls, 1);
+    chunks_clear(&other.q);
+    tear_down(&other);
+    block_pool_trim(&pool);
+    assert_null(pool.ring);
+    tear_down(&f);
+}
+
+static void test_a_spare_block_keeps_no_secret(void **state) {
+    (void)state;
+    struct fixture f;
+    struct block_pool pool = { 0 };
+    set_up(&f);
+    f.q.pool = &pool;
+    fill(&f.q, 100000);
+    f.q.wipe = true;
+    assert_true(put(&f.q, "password", 8));
+    const uint8_t *at = f.q.room - 8;
+    assert_memory_equal(at, "password", 8);
+    chunks_consume(&f.q, f.q.size);
+    assert_true(pool.spare_count > 0);
+    assert_memory_not_equal(at, "password", 8); /* it is a spare one's memory now */
+    chunks_clear(&f.q);
+    block_pool_trim(&pool);
+    tear_down(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_appends_are_one_slice),
@@ -468,6 +605,11 @@ int main(void) {
         cmocka_unit_test(test_clear_overwrites_secrets),
         cmocka_unit_test(test_a_random_stream_comes_out_as_it_went_in),
         cmocka_unit_test(test_each_allocation_may_fail),
+        cmocka_unit_test(test_spare_blocks_serve_again),
+        cmocka_unit_test(test_spare_blocks_are_few_and_full_grown),
+        cmocka_unit_test(test_spare_blocks_that_nobody_needs_go),
+        cmocka_unit_test(test_an_empty_queue_with_a_pool_owns_nothing),
+        cmocka_unit_test(test_a_spare_block_keeps_no_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* Codes have names, texts and scopes; a reason is one helpful line, whatever the peer wrote. */
+#include "fail_alloc.h"
 #include "reason.h"
 #include <errno.h>
 #include <lago/error.h>
@@ -244,6 +245,54 @@ static void test_a_small_buffer_cuts(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- kept */
+
+static lago_reason_t refused(void) {
+    lago_reason_t r;
+    reason_init(&r, LAGO_EAUTH, LAGO_BY_BROKER);
+    r.phase = LAGO_PHASE_HANDSHAKE;
+    r.os_error = -5;
+    r.tls_error = 6;
+    r.tls_verify_result = 7;
+    reason_reply(&r, 403, "ACCESS_REFUSED", 14, 10, 11);
+    reason_detail(&r, "why");
+    return r;
+}
+
+static void test_a_kept_reason_is_the_same(void **state) {
+    (void)state;
+    struct fail_alloc fail;
+    struct kept_reason kept = { 0 };
+    lago_reason_t r = refused(), room;
+    fail_alloc_init(&fail);
+    reason_keep(&kept, &fail.allocator, &r);
+    assert_memory_equal(reason_kept(&kept, &room), &r, sizeof(r));
+    reason_detail(&r, "something else");
+    reason_keep(&kept, &fail.allocator, &r);
+    reason_keep(&kept, &fail.allocator, reason_kept(&kept, &room)); /* itself */
+    assert_string_equal(reason_kept(&kept, &room)->detail, "something else");
+    assert_int_equal(fail.live_count, 1);
+    reason_forget(&kept, &fail.allocator);
+    assert_int_equal(kept.code, 0);
+    fail_alloc_check(&fail);
+}
+
+static void test_without_memory_a_kept_reason_has_its_facts(void **state) {
+    (void)state;
+    struct fail_alloc fail;
+    struct kept_reason kept = { 0 };
+    lago_reason_t r = refused(), room;
+    fail_alloc_init(&fail);
+    fail_alloc_at(&fail, 1, true);
+    reason_keep(&kept, &fail.allocator, &r);
+    memset(r.reply_text, 0, sizeof(r.reply_text));
+    memset(r.detail, 0, sizeof(r.detail));
+    r.reply_text_size = 0;
+    assert_memory_equal(reason_kept(&kept, &room), &r, sizeof(r));
+    reason_forget(&kept, &fail.allocator);
+    fail_alloc_check(&fail);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_code_has_name_text_and_scope),
@@ -258,6 +307,8 @@ int main(void) {
         cmocka_unit_test(test_reasons_are_filled_in),
         cmocka_unit_test(test_hostile_words_are_escaped_and_cut),
         cmocka_unit_test(test_a_small_buffer_cuts),
+        cmocka_unit_test(test_a_kept_reason_is_the_same),
+        cmocka_unit_test(test_without_memory_a_kept_reason_has_its_facts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@ static void what_comes_together_shares_an_entry(void **state) {
     fail_alloc_init(&alloc);
     timeline_init(&t, &alloc.allocator, 100);
     assert_int_equal(timeline_at(&t, 1), 0);
+    assert_true(timeline_next(&t, 1) == UINT64_MAX);
     for (uint64_t n = 1; n <= 50; n++) timeline_note(&t, n, 1000 + n);
     timeline_note(&t, 51, 1101);
     assert_int_equal(t.count, 2);
@@ -55,6 +56,9 @@ static void agrees_with_a_list(void **state) {
         timeline_forget(&t, lowest);
         uint64_t asked = lowest + random_next(&seed) % (n - lowest + 1), at = timeline_at(&t, asked);
         assert_true(at <= noted[asked] && noted[asked] - at < 10);
+        uint64_t next = timeline_next(&t, asked); /* from there on the time is another one */
+        assert_true(next > asked && timeline_at(&t, next <= n ? next - 1 : n) == at);
+        if (next != UINT64_MAX) assert_true(timeline_at(&t, next) > at);
     }
     assert_true(t.capacity <= 2048);
     timeline_clear(&t);

@@ -52,6 +52,24 @@ static void held_publishes_count_as_waiting(void **state) {
     expect_events(f, "unblocked", "drain");
 }
 
+/* Refused instead of queued, by choice. */
+static void publishes_are_refused_meanwhile(void **state) {
+    need_control();
+    struct fixture *f = *state;
+    f->parameters->refuse_while_blocked = true;
+    connect_and_wait(f);
+    f->ch = open_channel(f);
+    block(f);
+    lago_basic_publish_t args = { .routing_key = "lago.nowhere" };
+    assert_false(lago_connection_writable(f->conn));
+    assert_int_equal(lago_basic_publish(f->ch, &args, NULL, NULL), LAGO_EAGAIN);
+    assert_int_equal(lago_connection_output_size(f->conn), 0);
+    broker_alarm(f, false);
+    expect_events(f, "unblocked", "drain");
+    assert_true(lago_connection_writable(f->conn));
+    assert_int_equal(lago_basic_publish(f->ch, &args, NULL, NULL), 0);
+}
+
 static void who_only_consumes_is_not_blocked(void **state) {
     need_control();
     struct fixture *f = *state;
@@ -116,6 +134,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(publishes_wait_and_then_leave, setup_channel, teardown_unblocked),
         cmocka_unit_test_setup_teardown(held_publishes_count_as_waiting, setup_loop, teardown_unblocked),
+        cmocka_unit_test_setup_teardown(publishes_are_refused_meanwhile, setup_loop, teardown_unblocked),
         cmocka_unit_test_setup_teardown(who_only_consumes_is_not_blocked, setup_channel, teardown_unblocked),
         cmocka_unit_test_setup_teardown(blocked_too_long_drops_the_link, setup_loop, teardown_unblocked),
         cmocka_unit_test_setup_teardown(heartbeats_go_on_and_stalls_rest, setup_loop, teardown_unblocked),

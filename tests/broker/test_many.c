@@ -23,6 +23,10 @@ static size_t open_descriptors(void) {
     return count;
 }
 
+/* What the context keeps for its connections' next work comes and goes; a leak is one of each connection or channel, hundreds. */
+#define SPARE_SIZE  (8u * 1024)
+#define SPARE_COUNT 8u
+
 /* After each tenth as much must live as after the first. */
 struct balance {
     size_t bytes, blocks, descriptors;
@@ -31,8 +35,8 @@ struct balance {
 static void balanced(struct fixture *f, struct balance *balance, size_t tenth) {
     struct balance now = { f->alloc.live_bytes, f->alloc.live_count, open_descriptors() };
     if (tenth == 0) *balance = now;
-    assert_int_equal(now.bytes, balance->bytes);
-    assert_int_equal(now.blocks, balance->blocks);
+    assert_in_range(now.bytes, 0, balance->bytes + SPARE_SIZE);
+    assert_in_range(now.blocks, 0, balance->blocks + SPARE_COUNT);
     assert_int_equal(now.descriptors, balance->descriptors);
 }
 

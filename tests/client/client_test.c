@@ -254,6 +254,15 @@ void noted_message(lago_channel_t *ch, const lago_message_t *message, void *data
     note(t, "%s got %s", name, (const char *)message->body.data);
 }
 
+void noted_body(lago_channel_t *ch, const lago_body_t *body, void *data) {
+    const char *name;
+    struct client_test *t = called(data, &name);
+    (void)ch;
+    note(t, "%s %llu%s %llu+%zu/%llu%s%s%s", name, (unsigned long long)body->message->delivery_tag, body->begins ? " begins" : "",
+         (unsigned long long)body->offset, body->piece.size, (unsigned long long)body->size, body->ends ? " ends" : "",
+         body->reason ? " " : "", body->reason ? code_name(body->reason->code) : "");
+}
+
 void noted_cancel(lago_channel_t *ch, lago_string_t consumer_tag, void *data) {
     const char *name;
     struct client_test *t = called(data, &name);

@@ -76,6 +76,8 @@ void noted_consumer(lago_channel_t *ch, const lago_reason_t *reason, lago_string
 void noted_get(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_t *message, void *data);
 void noted_publish(lago_channel_t *ch, const lago_publish_result_t *result, void *data);
 void noted_message(lago_channel_t *ch, const lago_message_t *message, void *data);
+void noted_body(lago_channel_t *ch, const lago_body_t *body,
+                void *data); /* "<name> <tag> begins 0+3/5", "<name> <tag> 3+2/5 ends" */
 void noted_cancel(lago_channel_t *ch, lago_string_t consumer_tag, void *data);
 void noted_timer(lago_connection_t *conn, int status, void *data);
 void noted_connection_done(lago_connection_t *conn, const lago_reason_t *reason, void *data);

@@ -12,7 +12,8 @@
 
 #define SEEDS      200
 #define STEPS      5000
-#define NUMBERS    (STEPS + 1)
+#define LONG_STEPS 30000 /* enough to set stragglers aside, again and again */
+#define NUMBERS    (LONG_STEPS + 1)
 #define BODY_SIZES 3u
 
 static const char *const keys[] = { "red", "green", "blue" };
@@ -41,10 +42,16 @@ static void callback(lago_channel_t *ch, const lago_publish_result_t *result, vo
     (void)data;
 }
 
+static struct confirm_slot *prepare(struct confirms *c, bool mandatory, lago_string_t exchange, lago_string_t routing_key) {
+    struct confirm_slot *slot = confirms_reserve(c);
+    return slot && (!mandatory || confirms_note_route(c, slot, exchange, routing_key)) ? slot : NULL;
+}
+
 static uint64_t publish(struct confirms *c, bool mandatory, const char *key, size_t body_size, lago_publish_cb told) {
-    struct confirm_slot *slot = confirms_prepare(c, mandatory, text("ex"), text(key));
+    struct confirm_slot *slot = prepare(c, mandatory, text("ex"), text(key));
     assert_non_null(slot);
     slot->callback = told;
+    slot->owed = told != NULL;
     slot->body_size = body_size;
     return confirms_commit(c);
 }
@@ -112,9 +119,7 @@ static void model_tell(struct model *m, struct confirms *c, uint64_t number, lag
     m->unsettled--;
 }
 
-static void model_settle(struct model *m, struct confirms *c) {
-    bool multiple = rnd(m, 4) == 0;
-    uint64_t tag = rnd(m, (uint32_t)m->next + 2);
+static void model_settle_one(struct model *m, struct confirms *c, uint64_t tag, bool multiple) {
     lago_publish_outcome_t outcome = rnd(m, 5) == 0 ? LAGO_PUBLISH_NACKED : LAGO_PUBLISH_CONFIRMED;
     bool bad = tag >= m->next || (!multiple && (tag == 0 || m->numbers[tag].settled));
     assert_int_equal(settle(c, tag, multiple, outcome), bad ? REPLY_COMMAND_INVALID : 0);
@@ -123,6 +128,11 @@ static void model_settle(struct model *m, struct confirms *c) {
     for (uint64_t n = 1; !bad && multiple && n <= through; n++)
         if (!m->numbers[n].settled) model_tell(m, c, n, outcome);
     expect_nothing(c);
+}
+
+static void model_settle(struct model *m, struct confirms *c) {
+    bool multiple = rnd(m, 4) == 0;
+    model_settle_one(m, c, rnd(m, (uint32_t)m->next + 2), multiple);
 }
 
 static void model_return(struct model *m, struct confirms *c) {
@@ -167,6 +177,113 @@ static void random_lives_agree_with_a_model(void **state) {
         model_end(&m, &f.c);
         teardown(&f);
     }
+}
+
+/* ---------------------------------------------------------------- stragglers */
+
+/* Most are settled soon, one by one; a few stay for long, and are settled in any order, or by a `multiple`. */
+static void model_step_with_stragglers(struct model *m, struct confirms *c, uint64_t *recent) {
+    uint32_t what = rnd(m, 1000);
+    model_publish(m, c);
+    if (what < 20) model_return(m, c);
+    if (what >= 990) model_settle_one(m, c, rnd(m, (uint32_t)m->next), false); /* any of them, or a second time */
+    if (what == 500) model_settle_one(m, c, 1 + rnd(m, (uint32_t)*recent), rnd(m, 4) == 0);
+    for (; *recent + rnd(m, 40) < m->next; ++*recent)
+        if (*recent % 50 && !m->numbers[*recent].settled) model_settle_one(m, c, *recent, false);
+}
+
+static void those_that_stay_long_agree_with_the_model(void **state) {
+    static struct model m;
+    (void)state;
+    for (uint32_t seed = 1; seed <= 5; seed++) {
+        struct fixture f;
+        uint64_t recent = 1;
+        bool aside = false;
+        setup(&f, true);
+        m = (struct model){ .next = 1, .seed = seed };
+        for (unsigned i = 0; i < LONG_STEPS; i++) {
+            model_step_with_stragglers(&m, &f.c, &recent);
+            aside = aside || f.c.straggler_count > 0;
+            assert_int_equal(f.c.unsettled, m.unsettled);
+        }
+        assert_true(aside);
+        assert_true(f.c.capacity <= 4096);
+        model_end(&m, &f.c);
+        teardown(&f);
+    }
+}
+
+/* Its queue is stuck, all the others go on for ever. */
+static void one_that_stays_costs_no_memory(void **state) {
+    lago_publish_result_t result;
+    struct confirm_slot slot = { 0 };
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    assert_int_equal(publish(&f.c, true, "k", 7, callback), 1);
+    for (uint64_t n = 2; n <= 100000; n++) {
+        assert_int_equal(publish(&f.c, false, "", 0, callback), n);
+        assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+    }
+    assert_int_equal(f.c.capacity, 1024);
+    assert_int_equal(confirms_oldest(&f.c), 1);
+    assert_int_equal(confirms_owed(&f.c), 1);
+    assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 7, REPLY_NO_ROUTE));
+    assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), 0);
+    assert_true(confirms_next(&f.c, &result, &slot));
+    assert_true(result.sequence_number == 1 && result.outcome == LAGO_PUBLISH_RETURNED && slot.callback == callback);
+    assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
+    assert_int_equal(confirms_oldest(&f.c), f.c.next);
+    assert_int_equal(f.fail.live_count, 2); /* the ring and the route */
+    teardown(&f);
+}
+
+/* What is published while a run is told may set aside what the run has not reached yet. */
+static void a_run_goes_on_through_those_set_aside(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    publish_many(&f.c, 1024);
+    for (uint64_t n = 1; n <= 1024; n++) {
+        if (n == 3 || n == 5 || n == 900) continue;
+        assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+    }
+    assert_int_equal(settle(&f.c, 1000, true, LAGO_PUBLISH_NACKED), 0);
+    expect(&f.c, 3, LAGO_PUBLISH_NACKED);
+    publish_many(&f.c, 200);
+    publish_many(&f.c, 2000);
+    expect(&f.c, 5, LAGO_PUBLISH_NACKED);
+    expect(&f.c, 900, LAGO_PUBLISH_NACKED);
+    expect_nothing(&f.c);
+    assert_int_equal(f.c.unsettled, 2200);
+    teardown(&f);
+}
+
+static void nobodys_stay_long_too(void **state) {
+    struct fixture f;
+    struct lago_publisher *publisher = (struct lago_publisher *)(void *)&f; /* only compared */
+    (void)state;
+    setup(&f, true);
+    for (uint64_t n = 1; n <= 5000; n++) {
+        assert_int_equal(publish(&f.c, false, "", 0, callback), n);
+        f.c.slots[n & (f.c.capacity - 1)].publisher = n % 2 ? publisher : NULL;
+        if (n % 100 < 2) continue;
+        assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+    }
+    assert_true(f.c.straggler_count > 0);
+    assert_int_equal(confirms_owed(&f.c), 100);
+    assert_int_equal(confirms_detach(&f.c, publisher), 50);
+    assert_int_equal(confirms_detach(&f.c, publisher), 0);
+    assert_int_equal(confirms_owed(&f.c), 50);
+    confirms_end(&f.c, 200);
+    for (uint64_t n = 1; n <= 5000; n++)
+        if (n % 100 < 2) expect(&f.c, n, n <= 200 ? LAGO_PUBLISH_UNKNOWN : LAGO_PUBLISH_NOT_SENT);
+    expect_nothing(&f.c);
+    teardown(&f);
 }
 
 /* ---------------------------------------------------------------- tags that a broker must not send */
@@ -270,7 +387,7 @@ static void a_route_is_exchange_and_key(void **state) {
     struct fixture f;
     (void)state;
     setup(&f, true);
-    assert_non_null(confirms_prepare(&f.c, true, text("ab"), text("c")));
+    assert_non_null(prepare(&f.c, true, text("ab"), text("c")));
     (void)confirms_commit(&f.c);
     assert_false(confirms_returned(&f.c, text("a"), text("bc"), 0, REPLY_NO_ROUTE));
     assert_false(confirms_returned(&f.c, text(""), text("abc"), 0, REPLY_NO_ROUTE));
@@ -370,7 +487,7 @@ static void a_publish_that_was_given_up_leaves_nothing(void **state) {
     setup(&f, true);
     (void)publish(&f.c, true, "k", 0, callback);
     for (unsigned i = 0; i < 200; i++) {
-        assert_non_null(confirms_prepare(&f.c, true, text("ex"), text(keys[i % 3])));
+        assert_non_null(prepare(&f.c, true, text("ex"), text(keys[i % 3])));
         confirms_abandon(&f.c);
     }
     assert_int_equal(f.c.next, 2);
@@ -385,12 +502,12 @@ static void without_memory_no_number_is_taken(void **state) {
     for (size_t at = 1; at <= 2; at++) { /* the ring, the route */
         setup(&f, true);
         fail_alloc_at(&f.fail, at, false);
-        assert_null(confirms_prepare(&f.c, true, text("ex"), text("k")));
+        assert_null(prepare(&f.c, true, text("ex"), text("k")));
         assert_int_equal(f.c.next, 1);
         assert_int_equal(publish(&f.c, true, "k", 0, callback), 1);
         publish_many(&f.c, 63);
         fail_alloc_at(&f.fail, 1, true);
-        assert_null(confirms_prepare(&f.c, false, text(""), text(""))); /* the ring is full */
+        assert_null(prepare(&f.c, false, text(""), text(""))); /* the ring is full */
         fail_alloc_at(&f.fail, 0, false);
         assert_int_equal(publish(&f.c, false, "", 0, callback), 65);
         assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
@@ -399,9 +516,36 @@ static void without_memory_no_number_is_taken(void **state) {
     }
 }
 
+/* Nothing can be set aside: then the ring grows, or the publish is refused; nothing is lost. */
+static void without_memory_for_stragglers(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    publish_many(&f.c, 1024);
+    for (uint64_t n = 2; n <= 1024; n++) {
+        assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+    }
+    fail_alloc_at(&f.fail, 1, true);
+    assert_null(prepare(&f.c, false, text(""), text("")));
+    fail_alloc_at(&f.fail, 1, false);
+    publish_many(&f.c, 1);
+    assert_int_equal(f.c.capacity, 2048);
+    fail_alloc_at(&f.fail, 0, false);
+    assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
+    expect(&f.c, 1, LAGO_PUBLISH_CONFIRMED);
+    expect(&f.c, 1025, LAGO_PUBLISH_CONFIRMED);
+    expect_nothing(&f.c);
+    teardown(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_lives_agree_with_a_model),
+        cmocka_unit_test(those_that_stay_long_agree_with_the_model),
+        cmocka_unit_test(one_that_stays_costs_no_memory),
+        cmocka_unit_test(a_run_goes_on_through_those_set_aside),
+        cmocka_unit_test(nobodys_stay_long_too),
         cmocka_unit_test(every_bad_tag_has_a_problem),
         cmocka_unit_test(confirms_that_nobody_selected_are_a_problem),
         cmocka_unit_test(the_largest_tag_costs_no_walk),
@@ -416,6 +560,7 @@ int main(void) {
         cmocka_unit_test(publishes_of_one_route_share_it),
         cmocka_unit_test(a_publish_that_was_given_up_leaves_nothing),
         cmocka_unit_test(without_memory_no_number_is_taken),
+        cmocka_unit_test(without_memory_for_stragglers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

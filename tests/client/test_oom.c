@@ -30,6 +30,7 @@ static struct asked asked[64];
 static size_t asked_count;
 static int opened, open_failed, closed;
 static char *large;
+static lago_channel_t *first;
 
 #define LAST (asked[asked_count - 1].p)
 
@@ -64,7 +65,35 @@ static void on_message(lago_channel_t *ch, const lago_message_t *message, void *
     (void)lago_basic_ack(ch, message->delivery_tag, 0);
 }
 
+static int bodies; /* begun and not ended */
+
+static void on_body(lago_channel_t *ch, const lago_body_t *body, void *data) {
+    (void)data;
+    bodies += (int)body->begins - (int)body->ends;
+    assert_in_range(bodies, 0, 1);
+    if (body->ends && !body->reason) (void)lago_basic_ack(ch, body->message->delivery_tag, 0);
+}
+
 /* ---------------------------------------------------------------- the life */
+
+static void use_publisher(lago_channel_t *ch) {
+    lago_publisher_t *publisher = NULL;
+    struct probe *data = ask("publisher");
+    lago_publisher_options_t options = { .routing_key = "q", .on_outcome = noted_publish, .data = data, .free_data = noted_free };
+    answered(lago_publisher_new(ch, &options, &publisher));
+    if (!publisher) return;
+    (void)ask("prepared");
+    answered(lago_publisher_publish(publisher, (lago_bytes_t){ "x", 1 }, LAST));
+    (void)ask("prepared and copied");
+    answered(lago_publisher_publish(publisher, (lago_bytes_t){ large, LARGE }, LAST));
+    struct probe *outcome = ask("prepared and lent"), *body = ask("its body");
+    lago_publisher_message_t lent = {
+        .body = { large, LARGE }, .routing_key = "o", .release_body = noted_release, .release_data = body
+    };
+    int64_t rc = lago_publisher_publish_message(publisher, &lent, outcome);
+    answered(rc);
+    asked[asked_count - 2].accepted = rc >= 0;
+}
 
 static void use_channel(lago_channel_t *ch) {
     (void)ask("confirm");
@@ -86,6 +115,7 @@ static void use_channel(lago_channel_t *ch) {
     int64_t rc = lago_basic_publish(ch, &lent, noted_publish, outcome);
     answered(rc);
     asked[asked_count - 2].accepted = rc >= 0;
+    use_publisher(ch);
     struct probe *consuming = ask("consume");
     struct probe *data = ask("consumer");
     lago_basic_consume_t args = {
@@ -94,6 +124,12 @@ static void use_channel(lago_channel_t *ch) {
     int consumed = lago_basic_consume(ch, &args, noted_consumer, consuming);
     answered(consumed);
     asked[asked_count - 2].accepted = consumed == 0;
+    (void)ask("bodies");
+    lago_basic_consume_t pieces = {
+        .queue = "q", .consumer_tag = "b", .on_body = on_body, .data = LAST, .free_data = noted_free
+    };
+    answered(lago_basic_consume(ch, &pieces, NULL, NULL));
+    (void)lago_consumer_pause(ch, "c");
     (void)ask("get");
     answered(lago_basic_get(ch, NULL, noted_get, LAST));
 }
@@ -124,6 +160,7 @@ static void use_connection(void) {
     lago_channel_t *ch = NULL;
     lago_channel_options_t options = { .data = ask("channel"), .free_data = noted_free };
     answered(lago_channel_open(t->conn, &options, &ch));
+    first = ch;
     if (ch) use_channel(ch);
     use_rpc();
     (void)ask("secret");
@@ -152,6 +189,7 @@ static void live(bool early) {
     use_connection(); /* whatever has become of it */
     broker_run(&broker);
     virtual_advance(&t->v, 100);
+    if (first) (void)lago_consumer_resume(first, "c");
     broker_run(&broker);
     lago_channel_t *second = NULL;
     (void)ask("second");
@@ -171,12 +209,13 @@ static void live(bool early) {
 static bool run(size_t k, bool from_then_on, bool early) {
     client_init(t);
     asked_count = 0;
-    opened = open_failed = closed = 0;
+    opened = open_failed = closed = bodies = 0;
     t->v.log_level = LAGO_LOG_TRACE;
     broker_init(&broker, &t->v);
     fail_alloc_at(&t->v.alloc, k, from_then_on);
     live(early);
     bool failed = t->v.alloc.calls >= k;
+    assert_int_equal(bodies, 0);
     if (t->conn && (opened + open_failed != 1 || closed != opened))
         fail_msg("k=%zu: opened %d, not opened %d, closed %d", k, opened, open_failed, closed);
     client_end(t);

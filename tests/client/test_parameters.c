@@ -172,6 +172,58 @@ static void wipes_the_password(void **state) {
     assert_false(seen);
 }
 
+static bool are_same(const lago_parameters_t *a, const lago_parameters_t *b) {
+    struct parameters *x = copied(a), *y = copied(b);
+    bool same = parameters_same(x, y) && parameters_same(y, x);
+    parameters_free(x);
+    parameters_free(y);
+    return same;
+}
+
+/* Which connections may share them; what points to more than a string is never the same. */
+static void knows_what_is_the_same(void **state) {
+    (void)state;
+    char host[] = "mq", password[] = "p";
+    const lago_parameters_t all = { .host = "mq",
+                                    .credentials = { .username = "u", .password = "p" },
+                                    .client_properties = LAGO_TABLE(LAGO_FIELD_STR("a", "b")),
+                                    .connection_name = "n",
+                                    .heartbeat_s = 7 };
+    lago_parameters_t other = all;
+    assert_true(are_same(NULL, NULL));
+    assert_false(are_same(&all, NULL));
+    other.host = host;
+    other.credentials.password = password;
+    assert_true(are_same(&all, &other));
+    password[0] = 'q';
+    assert_false(are_same(&all, &other));
+    other = all;
+    other.connection_name = NULL;
+    assert_false(are_same(&all, &other));
+    other = all;
+    other.client_properties = LAGO_TABLE(LAGO_FIELD_STR("a", "c"));
+    assert_false(are_same(&all, &other));
+    other = all;
+    other.heartbeat_s = 8;
+    assert_false(are_same(&all, &other));
+    other = all;
+    other.tls = &(lago_tls_options_t){ .server_name = "mq" };
+    assert_false(are_same(&other, &other));
+    other = all;
+    other.endpoints = &(lago_endpoint_t){ .host = "mq2" };
+    other.endpoint_count = 1;
+    assert_false(are_same(&other, &other));
+}
+
+static void is_freed_with_its_last_reference(void **state) {
+    (void)state;
+    struct parameters *p = copied(NULL);
+    assert_ptr_equal(parameters_ref(p), p);
+    parameters_free(p);
+    assert_string_equal(p->values.host, "localhost");
+    parameters_free(p);
+}
+
 static void reports_no_memory_at_every_allocation(void **state) {
     (void)state;
     lago_parameters_t from = { .host = "mq", .client_properties = LAGO_TABLE(LAGO_FIELD_STR("a", "b")), .connection_name = "n" };
@@ -188,6 +240,8 @@ int main(void) {
         cmocka_unit_test(encodes_client_properties),
         cmocka_unit_test(refuses_tables_that_cannot_be_sent),
         cmocka_unit_test(wipes_the_password),
+        cmocka_unit_test(knows_what_is_the_same),
+        cmocka_unit_test(is_freed_with_its_last_reference),
         cmocka_unit_test(reports_no_memory_at_every_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,8 +160,8 @@ static void reports_no_memory_at_every_allocation(void **state) {
     lago_tls_options_t files = everything(text, parameters_passphrase, passphrase);
     lago_tls_options_t memory = { .ca_pem = bytes("a"), .certificate_pem = bytes("c"), .key_pem = bytes("k") };
     unsigned plain = fail_every_allocation(NULL);
-    assert_int_equal(fail_every_allocation(&(lago_parameters_t){ .tls = &files }), plain + 12);
-    assert_int_equal(fail_every_allocation(&(lago_parameters_t){ .tls = &memory }), plain + 3);
+    assert_int_equal(fail_every_allocation(&(lago_parameters_t){ .tls = &files }), plain + 13);
+    assert_int_equal(fail_every_allocation(&(lago_parameters_t){ .tls = &memory }), plain + 4);
 }
 
 int main(void) {

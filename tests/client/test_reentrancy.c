@@ -32,6 +32,7 @@ enum place {
     ON_RETURN,
     ON_FLOW,
     ON_MESSAGE,
+    ON_BODY,
     ON_CANCEL,
     ON_DONE,
     ON_DECLARED,
@@ -42,10 +43,14 @@ enum place {
     ON_GOT,
     ON_CONNECTION_DONE,
     ON_PUBLISHED,
+    ON_PREPARED, /* an outcome of a publisher's message */
+    ON_SETTLED,
+    ON_READY,
     ON_TIMER,
     ON_REPLY,
     ON_RELEASE,
     ON_FREE_RPC,
+    ON_FREE_PUBLISHER,
     ON_FREE_CONSUMER,
     ON_FREE_CHANNEL,
     ON_FREE_CONNECTION,
@@ -62,6 +67,7 @@ enum action {
     DO_CLOSE_OTHER,
     DO_FREE_OTHER,
     DO_CANCEL,
+    DO_PAUSE, /* each consumer; and resume one of them */
     DO_PUBLISH,
     DO_ACK,
     DO_DECLARE,
@@ -72,6 +78,8 @@ enum action {
     DO_FORGET_CALL,
     DO_FREE_RPC,
     DO_NEW_RPC,
+    DO_PREPARE, /* a publisher if there is none, and publish by it */
+    DO_FREE_PUBLISHERS,
     DO_FREE_CHANNELS,
     DO_CLOSE_AND_FREE,
     DO_OPEN_CHANNEL,
@@ -88,6 +96,7 @@ struct promise {
     bool accepted;
     bool even_if_freed; /* release_body, free_data */
     bool of_rpc;        /* goes with its handle */
+    bool of_publisher;  /* the same */
     bool forgotten;
     int calls;
 };
@@ -99,11 +108,16 @@ static struct life {
     lago_channel_t *channels[4]; /* 1 and 2, and 3 from inside a callback */
     lago_rpc_t *rpc, *other_rpc; /* of channel 2; of channel 1, from inside a callback */
     bool freed_rpc;
+    lago_publisher_t *publisher, *runs; /* of channel 1: with on_outcome, with on_settled */
+    bool freed_publishers;
+    uint64_t in_runs, settled;
+    unsigned begun, ended; /* bodies in pieces, of channel 1 */
+    bool consuming_bodies;
     int64_t last_call;
     struct promise *last_reply;
     bool freed[4]; /* of these; 0: the connection */
     int opened[4], closed[4], told_open[4];
-    struct promise promises[192];
+    struct promise promises[256];
     size_t promise_count;
     enum place place;
     enum action action;
@@ -138,6 +152,7 @@ static void open_channel(unsigned n);
 static void issue(const char *tag, const char *cancelled);
 static void call(void);
 static lago_rpc_t *new_rpc(unsigned n);
+static void prepare(void);
 
 static void free_channel(unsigned n) {
     lago_channel_t *ch = l->channels[n];
@@ -145,7 +160,10 @@ static void free_channel(unsigned n) {
     l->channels[n] = NULL;
     l->freed[n] = true;
     if (n == 2) l->rpc = NULL;
-    if (n == 1) l->other_rpc = NULL;
+    if (n == 1) {
+        l->other_rpc = NULL;
+        l->publisher = l->runs = NULL;
+    }
     l->in_call++;
     lago_channel_free(ch);
     l->in_call--;
@@ -156,6 +174,7 @@ static void free_connection(void) {
     l->conn = NULL;
     memset(l->channels, 0, sizeof(l->channels));
     l->rpc = l->other_rpc = NULL;
+    l->publisher = l->runs = NULL;
     l->freed[0] = true;
     l->in_call++;
     lago_connection_free(conn);
@@ -169,6 +188,17 @@ static void free_rpc(void) {
     l->freed_rpc = true;
     l->in_call++;
     lago_rpc_free(rpc);
+    l->in_call--;
+}
+
+static void free_publishers(void) {
+    lago_publisher_t *publisher = l->publisher, *runs = l->runs;
+    if (!publisher && !runs) return;
+    l->publisher = l->runs = NULL;
+    l->freed_publishers = true;
+    l->in_call++;
+    lago_publisher_free(publisher);
+    lago_publisher_free(runs);
     l->in_call--;
 }
 
@@ -190,6 +220,12 @@ static void act(void) {
     case DO_CLOSE_OTHER: (void)CALL(lago_channel_close(l->channels[2], NULL)); break;
     case DO_FREE_OTHER: free_channel(2); break;
     case DO_CANCEL: (void)CALL(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = "c" }, NULL, NULL)); break;
+    case DO_PAUSE:
+        (void)CALL(lago_consumer_pause(ch, "c"));
+        (void)CALL(lago_consumer_resume(ch, "c"));
+        (void)CALL(lago_consumer_pause(ch, "i"));
+        timer(); /* it resumes */
+        break;
     case DO_PUBLISH: publish(1); break;
     case DO_ACK:
         (void)CALL(lago_basic_ack(ch, 1, 0));
@@ -207,6 +243,8 @@ static void act(void) {
     case DO_NEW_RPC:
         if (!l->other_rpc) l->other_rpc = new_rpc(1);
         break;
+    case DO_PREPARE: prepare(); break;
+    case DO_FREE_PUBLISHERS: free_publishers(); break;
     case DO_FREE_CHANNELS:
         free_channel(1);
         free_channel(2);
@@ -320,6 +358,15 @@ static void on_message(lago_channel_t *ch, const lago_message_t *message, void *
     came(ON_MESSAGE);
     assert_string_equal(message->body.data, "x"); /* borrowed until here */
 }
+static void on_body(lago_channel_t *ch, const lago_body_t *body, void *data) {
+    (void)ch, (void)data;
+    if (body->begins) l->begun++;
+    if (body->ends) l->ended++;
+    assert_in_range(l->begun - l->ended, 0, 1);
+    came(ON_BODY);
+    assert_string_equal(body->message->consumer_tag.data, "i"); /* borrowed until here */
+    if (body->piece.size) assert_memory_equal(body->piece.data, "x", 1);
+}
 static void on_cancel(lago_channel_t *ch, lago_string_t consumer_tag, void *data) {
     (void)ch, (void)data;
     came(ON_CANCEL);
@@ -347,7 +394,8 @@ static void on_consumer(lago_channel_t *ch, const lago_reason_t *reason, lago_st
     (void)ch, (void)reason;
     kept(data);
     assert_int_equal(consumer_tag.size, 1);
-    assert_true(consumer_tag.data[0] >= 'c' && consumer_tag.data[0] <= 'h');
+    assert_true(consumer_tag.data[0] >= 'c' && consumer_tag.data[0] <= 'i');
+    if (consumer_tag.data[0] == 'i') l->consuming_bodies = reason == NULL;
 }
 static void on_got(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_t *message, void *data) {
     (void)ch, (void)reason;
@@ -363,9 +411,22 @@ static void on_published(lago_channel_t *ch, const lago_publish_result_t *result
     assert_true(result->sequence_number > 0);
     kept(data);
 }
+static void on_settled(lago_publisher_t *publisher, const lago_publisher_settled_t *settled, void *data) {
+    (void)data;
+    assert_true(settled->first > 0 && settled->first <= settled->last);
+    l->settled += settled->last - settled->first + 1;
+    if (l->runs) assert_ptr_equal(publisher, l->runs);
+    came(ON_SETTLED);
+}
+static void on_ready(lago_publisher_t *publisher, void *data) {
+    (void)data;
+    if (l->publisher) assert_ptr_equal(publisher, l->publisher);
+    came(ON_READY);
+}
 static void on_timer(lago_connection_t *conn, int status, void *data) {
     (void)conn, (void)status;
     kept(data);
+    if (l->channels[1]) (void)CALL(lago_consumer_resume(l->channels[1], "i"));
 }
 
 static void on_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data) {
@@ -437,6 +498,33 @@ static void call(void) {
     l->last_reply = p;
 }
 
+static lago_publisher_t *new_publisher(bool in_runs) {
+    lago_publisher_t *publisher = NULL;
+    struct promise *data = lend(ON_FREE_PUBLISHER, 1);
+    lago_publisher_options_t options = { .routing_key = "q", .window_count = 2, .data = data, .free_data = kept };
+    if (in_runs)
+        options.on_settled = on_settled;
+    else
+        options.on_outcome = on_published;
+    if (!in_runs) options.on_ready = on_ready;
+    data->accepted = CALL(lago_publisher_new(l->channels[1], &options, &publisher)) == 0;
+    return publisher;
+}
+
+/* The third one finds the window full. */
+static void prepare(void) {
+    if (!l->publisher) l->publisher = new_publisher(false);
+    if (!l->runs) l->runs = new_publisher(true);
+    l->in_call++;
+    for (int i = 0; i < 3; i++) {
+        struct promise *p = promise(ON_PREPARED, 1);
+        p->of_publisher = true;
+        p->accepted = lago_publisher_publish(l->publisher, (lago_bytes_t){ "x", 1 }, p) > 0;
+        l->in_runs += lago_publisher_publish(l->runs, (lago_bytes_t){ "x", 1 }, NULL) > 0;
+    }
+    l->in_call--;
+}
+
 static void timer(void) {
     struct promise *p = promise(ON_TIMER, 0);
     p->accepted = CALL(lago_connection_call_later(l->conn, 5, on_timer, p, NULL)) == 0;
@@ -448,6 +536,22 @@ static void consume(const char *tag) {
         .queue = "q", .consumer_tag = tag, .on_message = on_message, .on_cancel = on_cancel, .data = data, .free_data = kept
     };
     p->accepted = data->accepted = CALL(lago_basic_consume(l->channels[1], &args, on_consumer, p)) == 0;
+}
+
+static void consume_bodies(void) {
+    struct promise *p = promise(ON_CONSUMING, 1), *data = lend(ON_FREE_CONSUMER, 1);
+    lago_basic_consume_t args = { .queue = "q", .consumer_tag = "i", .on_body = on_body, .data = data, .free_data = kept };
+    p->accepted = data->accepted = CALL(lago_basic_consume(l->channels[1], &args, on_consumer, p)) == 0;
+}
+
+/* The broker begins a message for it, and never ends it. */
+static void leave_a_body_unfinished(void) {
+    struct broker *b = &l->broker;
+    char lines[200];
+    (void)snprintf(lines, sizeof(lines),
+                   "1 basic.deliver consumer_tag=\"i\" delivery_tag=%llu\n1 header body_size=2\n1 body \"x\"",
+                   b->channels[1].delivered + 1);
+    if (l->consuming_bodies) broker_say(b, 1, lines);
 }
 
 static void cancel(const char *tag) {
@@ -475,6 +579,7 @@ static void issue(const char *tag, const char *cancelled) {
     p = promise(ON_CONNECTION_DONE, 0);
     p->accepted = CALL(lago_update_secret(l->conn, "s", NULL, on_connection_done, p)) == 0;
     publish(1);
+    prepare();
     if (l->conn) call();
     timer();
 }
@@ -546,12 +651,14 @@ static void live(enum finale finale) {
     if (l->channels[2]) l->rpc = new_rpc(2);
     l->broker.deliver = 2;
     if (l->conn) issue("c", "d");
+    if (l->channels[1]) consume_bodies();
     broker_run(&l->broker);
     stimulate();
     if (!l->broker.challenges && l->v.conn) virtual_advance(&l->v, 1000); /* the first password expires */
     broker_run(&l->broker);
     l->broker.silent = true;
     if (l->conn) issue("e", "f");
+    leave_a_body_unfinished();
     finish(finale);
 }
 
@@ -560,10 +667,17 @@ static void live(enum finale finale) {
 static void check_promises(void) {
     for (size_t i = 0; i < l->promise_count; i++) {
         struct promise *p = &l->promises[i];
-        bool dropped = (l->freed[0] || l->freed[p->channel] || (p->of_rpc && l->freed_rpc)) && !p->even_if_freed;
+        bool dropped =
+            (l->freed[0] || l->freed[p->channel] || (p->of_rpc && l->freed_rpc) || (p->of_publisher && l->freed_publishers)) &&
+            !p->even_if_freed;
         bool good = !p->accepted || p->forgotten ? p->calls == 0 : dropped ? p->calls <= 1 : p->calls == 1;
         if (!good) fail_msg("%s: place %d of channel %u came %d times", l->row, p->place, p->channel, p->calls);
     }
+    if (l->freed[0] || l->freed[1] ? l->ended > l->begun : l->ended != l->begun)
+        fail_msg("%s: %u of %u bodies were ended", l->row, l->ended, l->begun);
+    bool untold = l->freed[0] || l->freed[1] || l->freed_publishers;
+    if (untold ? l->settled > l->in_runs : l->settled != l->in_runs)
+        fail_msg("%s: %u of %u messages in runs were settled", l->row, (unsigned)l->settled, (unsigned)l->in_runs);
 }
 
 static void check_ends(void) {

@@ -128,25 +128,26 @@ static void sets_lagos_own_parameters(void **state) {
     (void)state;
     lago_parameters_t *p =
         parsed("write_timeout=1.5&connect_deadline=60&close_timeout=2&operation_timeout=3&resolve_timeout=4&retry_delay_max=60"
-               "&shuffle_endpoints=true&local_address=::1&message_size_max=18446744073709551615&high_water=10&low_water=5");
+               "&shuffle_endpoints=true&fast_open=true&local_address=::1&message_size_max=18446744073709551615&high_water=10&low_"
+               "water=5");
     assert_int_equal(p->write_timeout_ms, 1500);
     assert_int_equal(p->connect_deadline_ms, 60000);
     assert_int_equal(p->close_timeout_ms, 2000);
     assert_int_equal(p->operation_timeout_ms, 3000);
     assert_int_equal(p->resolve_timeout_ms, 4000);
     assert_int_equal(p->retry_delay_max_ms, 60000);
-    assert_true(p->shuffle_endpoints);
+    assert_true(p->shuffle_endpoints && p->fast_open);
     assert_string_equal(p->local_address, "::1");
     assert_true(p->message_size_max == UINT64_MAX);
     assert_int_equal(p->high_water, 10);
     assert_int_equal(p->low_water, 5);
     lago_parameters_free(p);
     p = parsed("write_timeout=none&connect_deadline=none&close_timeout=none&operation_timeout=none&resolve_timeout=none"
-               "&shuffle_endpoints=false");
+               "&shuffle_endpoints=false&fast_open=false");
     assert_true(p->write_timeout_ms == LAGO_NO_TIMEOUT && p->connect_deadline_ms == LAGO_NO_TIMEOUT);
     assert_true(p->close_timeout_ms == LAGO_NO_TIMEOUT && p->operation_timeout_ms == LAGO_NO_TIMEOUT);
     assert_true(p->resolve_timeout_ms == LAGO_NO_TIMEOUT);
-    assert_false(p->shuffle_endpoints);
+    assert_false(p->shuffle_endpoints || p->fast_open);
     lago_parameters_free(p);
 }
 
@@ -157,6 +158,7 @@ static void refuses_bad_values_of_lagos_own(void **state) {
     assert_refused("retry_delay_max=none", LAGO_EURL, "retry_delay_max: not a number of seconds", "more than 0");
     assert_refused("retry_delay_max=0", LAGO_EURL, "retry_delay_max: 0", "more than 0");
     assert_refused("shuffle_endpoints=1", LAGO_EURL, "shuffle_endpoints: neither true nor false", "true or false");
+    assert_refused("fast_open=yes", LAGO_EURL, "fast_open: neither true nor false", "true or false");
     assert_refused("local_address=localhost", LAGO_EURL, "local_address: not an IPv4 or IPv6 address", "192.0.2.1");
     assert_refused("local_address=1:2", LAGO_EURL, "local_address: not an IPv6 address", "192.0.2.1");
     assert_refused("message_size_max=0", LAGO_EURL, "message_size_max: out of range", "bytes");

@@ -259,6 +259,61 @@ static void random_bytes_do_no_harm(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- merging */
+
+/* For every mask over every other: what is said anew is said so, and all the rest as it was. */
+static void what_is_said_anew_takes_its_place(void **state) {
+    (void)state;
+    static const lago_properties_t other = { .delivery_mode = LAGO_TRANSIENT,
+                                             .priority = 1,
+                                             .content_type = "a",
+                                             .content_encoding = "bb",
+                                             .headers = { NULL, "\1xI\0\0\0\6", 7, 0 },
+                                             .correlation_id = "ccc",
+                                             .reply_to = "d",
+                                             .expiration = "1",
+                                             .message_id = "n\0n",
+                                             .timestamp = 9,
+                                             .type = "u",
+                                             .user_id = "v",
+                                             .app_id = "w",
+                                             .cluster_id = "x",
+                                             .sizes = { .message_id = 3 } };
+    for (unsigned bit = 4; bit <= LAGO_PROPERTY_CONTENT_TYPE; bit <<= 1) {
+        uint8_t merged[ROOM], expected[ROOM];
+        char words[512], all[512], line[512];
+        lago_properties_t to = only(MASK_ALL & ~bit), over = { 0 };
+        properties_overlay(&over, &other);
+        assert_int_equal(over.present, MASK_ALL);
+        over = (lago_properties_t){ .present = (uint16_t)bit };
+        properties_overlay(&to, &over); /* a zero, and nothing else */
+        assert_int_equal(to.present, MASK_ALL);
+        to = full;
+        properties_overlay(&to, &over);
+        lago_properties_t zero = only(MASK_ALL & ~bit);
+        zero.present = MASK_ALL;
+        size_t size = encode(1, &to, merged);
+        assert_int_equal(encode(1, &zero, expected), size);
+        assert_memory_equal(merged, expected, size);
+        lago_properties_format(&to, words, sizeof(words));
+        lago_properties_format(&zero, line, sizeof(line));
+        assert_string_equal(words, line);
+        to = full;
+        properties_overlay(&to, &other);
+        lago_properties_format(&to, words, sizeof(words));
+        lago_properties_format(&other, all, sizeof(all));
+        assert_string_equal(words, all);
+    }
+    lago_properties_t to = full, none = { 0 }, foreign = { .present = 2 };
+    uint8_t before[ROOM], after[ROOM];
+    struct header_plan plan;
+    properties_overlay(&to, &none);
+    assert_int_equal(encode(1, &to, after), encode(1, &full, before));
+    assert_memory_equal(before, after, sizeof full_wire - 1);
+    properties_overlay(&to, &foreign);
+    assert_int_equal(content_header_plan(&plan, &to), LAGO_EINVAL);
+}
+
 /* ---------------------------------------------------------------- printing */
 
 static void properties_are_printed_in_order(void **state) {
@@ -305,7 +360,7 @@ int main(void) {
         cmocka_unit_test(every_cut_and_every_surplus_is_501), cmocka_unit_test(bad_beginnings_are_refused),
         cmocka_unit_test(a_hostile_header_size_is_501),       cmocka_unit_test(random_bytes_do_no_harm),
         cmocka_unit_test(properties_are_printed_in_order),    cmocka_unit_test(printing_before_termination_stays_inside),
-        cmocka_unit_test(printing_takes_any_buffer),
+        cmocka_unit_test(printing_takes_any_buffer),          cmocka_unit_test(what_is_said_anew_takes_its_place),
     };
     return cmocka_run_group_tests_name("properties", tests, NULL, NULL);
 }

@@ -88,8 +88,8 @@ void bytes_handshake(struct bytes *b) {
 
 /* ---------------------------------------------------------------- words */
 
-static const char *const event_names[] = { "start",        "secure",        "tune",   "open",   "blocked", "unblocked",
-                                           "channel-open", "channel-close", "closed", "method", "content", "ended" };
+static const char *const event_names[] = { "start",         "secure", "tune",   "open",    "blocked", "unblocked", "channel-open",
+                                           "channel-close", "closed", "method", "content", "begin",   "content",   "ended" };
 
 static void add_line(struct bytes *log, const struct text *t) {
     assert_true(t->length < t->size);
@@ -133,7 +133,8 @@ static void note_event(struct peer *p, const struct session_event *event) {
     if (event->channel) text_addf(&t, " %u", event->channel);
     if (event->owner) text_addf(&t, " %s", (const char *)event->owner);
     bool spoken = event->type == SESSION_EVENT_METHOD || event->type == SESSION_EVENT_CONTENT ||
-                  event->type == SESSION_EVENT_BLOCKED || (event->type == SESSION_EVENT_CHANNEL_CLOSE && event->info);
+                  event->type == SESSION_EVENT_BODY || event->type == SESSION_EVENT_BLOCKED ||
+                  (event->type == SESSION_EVENT_CHANNEL_CLOSE && event->info);
     if (spoken) {
         text_add(&t, " ");
         method_print(&t, event->info, event->args);
@@ -144,7 +145,40 @@ static void note_event(struct peer *p, const struct session_event *event) {
     if (event->properties && event->properties->present) text_add(&t, " ");
     properties_print(&t, event->properties, 256);
     if (event->type == SESSION_EVENT_CONTENT) add_body(&t, event->body);
+    if (event->type == SESSION_EVENT_BODY) text_addf(&t, " body=%llu", (unsigned long long)event->body_size);
     add_line(&p->events, &t);
+}
+
+static void hand_out(struct peer *p, struct session_event *event) {
+    lago_reason_t reason = { .code = LAGO_ENOMEM };
+    int rc = session_hand_out(&p->session, event->channel, &event->args);
+    if (rc == 0) {
+        check_strings(event);
+        return;
+    }
+    assert_int_equal(rc, LAGO_ENOMEM);
+    session_abandon(&p->session, &reason);
+}
+
+/* Its pieces follow each other, and are all of it. @return whether it is to be noted. */
+static bool body_came(struct peer *p, struct session_event *event) {
+    if (event->type == SESSION_EVENT_BODY_BEGIN) {
+        p->handed[event->channel & 3] = 0;
+        if (p->hands_out) hand_out(p, event);
+        return false;
+    }
+    if (event->type != SESSION_EVENT_BODY) return true;
+    uint64_t *handed = &p->handed[event->channel & 3];
+    assert_int_equal(event->body_offset, *handed);
+    const uint8_t *data = event->body.data;
+    for (size_t i = 0; i < event->body.size && !p->any_body; i++)
+        if (data[i] != pattern_at((size_t)*handed + i)) fail_msg("octet %zu of a piece", i);
+    *handed += event->body.size;
+    p->pieces++;
+    assert_true(event->body.size > 0 || event->body_ends);
+    assert_true(*handed <= event->body_size);
+    if (event->body_ends) assert_int_equal(*handed, event->body_size);
+    return event->body_ends;
 }
 
 static void note_frame(struct peer *p, const struct frame *frame) {
@@ -291,13 +325,27 @@ void peer_open(struct peer *p) {
 void peer_pull(struct peer *p) {
     struct session_event event;
     while (session_next_event(&p->session, &event) == 1) {
-        note_event(p, &event);
+        if (body_came(p, &event)) note_event(p, &event);
         answer(p, &event);
         if (p->on_event) p->on_event(p, &event);
     }
 }
 
-void peer_feed(struct peer *p, const void *data, size_t size) {
+/* @return how much of it had its place already; 0: none. */
+static size_t fill_room(struct peer *p, const uint8_t *data, size_t size) {
+    uint8_t *room;
+    size_t max = session_room(&p->session, &room);
+    if (max == 0) return 0;
+    if (size > max) size = max;
+    memcpy(room, data, size);
+    session_filled(&p->session, size, p->now);
+    assert_false(session_has_input(&p->session));
+    p->filled += size;
+    peer_pull(p);
+    return size;
+}
+
+static void give_input(struct peer *p, const uint8_t *data, size_t size) {
     uint8_t *input = malloc(size > 0 ? size : 1);
     assert_non_null(input);
     if (size > 0) memcpy(input, data, size);
@@ -306,6 +354,18 @@ void peer_feed(struct peer *p, const void *data, size_t size) {
     assert_false(session_has_input(&p->session));
     memset(input, 0x5a, size);
     free(input);
+}
+
+void peer_feed(struct peer *p, const void *data, size_t size) {
+    const uint8_t *at = data;
+    for (size_t left = size, done; p->straight && left > 0; at += done, left -= done) {
+        done = fill_room(p, at, left);
+        if (done > 0) continue;
+        size_t max = session_read_max(&p->session);
+        done = left < max ? left : max;
+        give_input(p, at, done);
+    }
+    if (!p->straight) give_input(p, at, size);
 }
 
 void peer_say(struct peer *p, struct bytes *b) {

@@ -62,6 +62,12 @@ struct peer {
     lago_tune_t tune;        /* what tune is answered with */
     enum session_state stop; /* the state in which the handshake is not answered any more; SESSION_ENDED: none */
     bool mute;               /* answers nothing */
+    bool hands_out;          /* bodies that are announced; the log is the same, a message is noted with its last piece */
+    bool any_body;           /* what is handed out need not be the pattern */
+    bool straight;           /* peer_feed asks session_room and session_read_max */
+    size_t filled;           /* bytes that went there */
+    size_t pieces;           /* of bodies handed out */
+    uint64_t handed[4];      /* of the body under way, by channel */
     uint64_t now;
     void (*on_event)(struct peer *p, const struct session_event *event); /* after an event was noted; may be NULL */
     void *data;                                                          /* the test's */

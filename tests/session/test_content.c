@@ -27,7 +27,7 @@ static void whole_messages_are_handed_out_where_they_lie(void **state) {
     size_t calls = p.memory.calls;
     for (uint64_t tag = 1; tag <= 20; tag++) bytes_deliver(&b, 1, tag, 100, 4096);
     peer_say(&p, &b);
-    assert_int_equal(p.memory.calls, calls);
+    assert_int_equal(p.memory.calls, calls + 1); /* for all of them: what is known of a message on its way */
     assert_non_null(strstr(peer_events(&p), "delivery_tag=20"));
     peer_deinit(&p);
 }
@@ -287,7 +287,7 @@ static void refusals_without_memory_end_the_session(void **state) {
     add_deliver(&b, 1, UINT64_MAX);
     fail_alloc_at(&p.memory, 1, true);
     peer_say(&p, &b);
-    assert_string_equal(peer_events(&p), "ended LAGO_EMSGSIZE 311\n");
+    assert_string_equal(peer_events(&p), "ended LAGO_ENOMEM\n");
     peer_deinit(&p);
 }
 

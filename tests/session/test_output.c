@@ -139,7 +139,7 @@ static void publish_under_failing_memory(size_t size, bool lent, bool blocked) {
         peer_open(&p);
         if (blocked) peer_say_method(&p, 0, METHOD_CONNECTION_BLOCKED, NULL);
         releases = 0;
-        struct block *block = lent ? block_lend(&p.memory.allocator, data, size, count_release, NULL) : NULL;
+        struct block *block = lent ? block_lend(NULL, &p.memory.allocator, data, size, count_release, NULL) : NULL;
         struct session_body body = { .bytes = { data, size }, .block = block };
         uint64_t frames = p.session.counters.frames_sent;
         size_t live = p.memory.live_count;
@@ -203,7 +203,7 @@ static void lent_bodies_are_not_copied(void **state) {
     pattern_fill(data, 0, SIZE);
     releases = 0;
     size_t live = p.memory.live_bytes;
-    struct block *block = block_lend(&p.memory.allocator, data, SIZE, count_release, NULL);
+    struct block *block = block_lend(NULL, &p.memory.allocator, data, SIZE, count_release, NULL);
     struct session_body body = { .bytes = { data, SIZE }, .block = block };
     assert_int_equal(session_publish(&p.session, 1, &(struct basic_publish){ 0 }, NULL, &body), 0);
     block_unref(block);
@@ -231,7 +231,7 @@ static void lent_bodies_are_released_once(void **state) {
         peer_init(&p);
         peer_bring(&p, way == 0 ? SESSION_IDLE : way == 1 ? SESSION_WAIT_OPEN : SESSION_OPEN);
         if (way == 2) peer_say_method(&p, 0, METHOD_CONNECTION_BLOCKED, NULL);
-        struct block *block = block_lend(&p.memory.allocator, data, sizeof(data), count_release, NULL);
+        struct block *block = block_lend(NULL, &p.memory.allocator, data, sizeof(data), count_release, NULL);
         struct session_body body = { .bytes = { data, sizeof(data) }, .block = block };
         releases = 0;
         assert_int_equal(session_publish(&p.session, 1, &(struct basic_publish){ 0 }, NULL, &body), 0);
@@ -382,7 +382,8 @@ static void release_without_memory_is_tried_again(void **state) {
         assert_int_equal(peer_publish(&p, 1, 3), 0);
         assert_int_equal(peer_publish(&p, 1, 9000), 0);
         assert_int_equal(peer_publish(&p, 2, 0), 0);
-        size_t accepted = session_output_size(&p.session);
+        size_t accepted = 9003; /* and frames; what waits counts with what keeping it takes */
+        assert_true(session_output_size(&p.session) >= accepted);
         fail_alloc_at(&p.memory, n, true);
         peer_say_method(&p, 0, METHOD_CONNECTION_UNBLOCKED, NULL);
         hit = p.memory.calls >= n;
@@ -440,7 +441,7 @@ static void forgotten_output_does_not_count(void **state) {
     for (int i = 0; i < 4; i++) {
         if (i == 2) peer_write(&p, 10);
         if (i == 3) peer_say_method(&p, 0, METHOD_CONNECTION_BLOCKED, NULL);
-        struct block *block = block_lend(&p.memory.allocator, data, sizeof(data), count_release, NULL);
+        struct block *block = block_lend(NULL, &p.memory.allocator, data, sizeof(data), count_release, NULL);
         struct session_body body = { .bytes = { data, sizeof(data) }, .block = block };
         assert_int_equal(session_publish(&p.session, 1, &(struct basic_publish){ 0 }, NULL, &body), 0);
         block_unref(block);

@@ -110,15 +110,17 @@ static void new_secrets_are_wiped(void **state) {
 static void held_secrets_are_wiped(void **state) {
     (void)state;
     struct connection_update_secret args = { .new_secret = { PASSWORD, sizeof(PASSWORD) - 1 }, .reason = { "early", 5 } };
-    for (int opened = 0; opened < 2; opened++) {
+    for (int opened = 0; opened < 3; opened++) {
         struct peer p = { .allocator = &watching };
         found_in_freed = false;
         peer_init(&p);
         assert_int_equal(session_send(&p.session, 0, METHOD_CONNECTION_UPDATE_SECRET, &args), 0);
         assert_true(password_lives());
         if (opened) {
-            peer_bring(&p, SESSION_OPEN);
+            peer_bring(&p, opened == 1 ? SESSION_OPEN : SESSION_WAIT_OPEN);
+            if (opened == 2) peer_say_method(&p, 0, METHOD_CONNECTION_OPEN_OK, NULL); /* and nothing else waits to be written */
             session_release_held(&p.session);
+            assert_int_equal(p.session.held_size, 0);
             (void)peer_frames(&p);
             assert_false(password_lives());
         }

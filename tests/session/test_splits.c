@@ -48,17 +48,25 @@ static void record(struct bytes *b, uint32_t frame_max, bool large) {
 /* Each message is acknowledged from within its event, so that output mixes with input. */
 static void acknowledge(struct peer *p, const struct session_event *event) {
     struct basic_ack ack = { .delivery_tag = 9 };
-    if (event->type != SESSION_EVENT_CONTENT || p->session.state != SESSION_OPEN) return;
+    bool whole = event->type == SESSION_EVENT_CONTENT || (event->type == SESSION_EVENT_BODY && event->body_ends);
+    if (!whole || p->session.state != SESSION_OPEN) return;
     assert_int_equal(session_send(&p->session, event->channel, METHOD_BASIC_ACK, &ack), 0);
 }
 
-static void converse_begin(struct peer *p, uint32_t frame_max) {
+/* How bodies are taken: as they lie in the input, straight into their messages, or handed out in pieces. It means the same. */
+enum taking { TAKE_INPUT, TAKE_STRAIGHT, TAKE_PIECES, TAKINGS };
+
+static void converse_begin(struct peer *p, uint32_t frame_max, enum taking taking) {
     static char one[] = "one", two[] = "two";
     peer_init(p);
+    p->straight = taking == TAKE_STRAIGHT;
+    p->hands_out = taking == TAKE_PIECES;
     p->tune.frame_max = frame_max;
     p->on_event = acknowledge;
     assert_int_equal(session_channel_open(&p->session, one), 1);
     assert_int_equal(session_channel_open(&p->session, two), 2);
+    if (p->hands_out) session_announce_bodies(&p->session, 1);
+    if (p->hands_out) session_announce_bodies(&p->session, 2);
     assert_int_equal(session_start(&p->session, p->now), 0);
 }
 
@@ -96,19 +104,21 @@ static void assert_same(struct outcome *o, const struct outcome *whole) {
 
 static void converse_whole(struct outcome *o, const struct bytes *b, uint32_t frame_max) {
     struct peer p = { 0 };
-    converse_begin(&p, frame_max);
+    converse_begin(&p, frame_max, TAKE_INPUT);
     peer_feed(&p, b->data, b->size);
     outcome_take(o, &p);
 }
 
 static void converse_cut(const struct bytes *b, uint32_t frame_max, size_t cut, const struct outcome *whole) {
-    struct peer p = { 0 };
-    struct outcome o;
-    converse_begin(&p, frame_max);
-    peer_feed(&p, b->data, cut);
-    peer_feed(&p, b->data + cut, b->size - cut);
-    outcome_take(&o, &p);
-    assert_same(&o, whole);
+    for (enum taking taking = TAKE_INPUT; taking < TAKINGS; taking++) {
+        struct peer p = { 0 };
+        struct outcome o;
+        converse_begin(&p, frame_max, taking);
+        peer_feed(&p, b->data, cut);
+        peer_feed(&p, b->data + cut, b->size - cut);
+        outcome_take(&o, &p);
+        assert_same(&o, whole);
+    }
 }
 
 static void the_whole_is_what_it_should_be(void **state) {
@@ -171,14 +181,19 @@ static void cuts_of_large_frames_mean_the_same(void **state) {
 static void single_bytes_mean_the_same(void **state) {
     (void)state;
     struct bytes b = { 0 };
-    struct outcome whole, o;
-    struct peer p = { 0 };
+    struct outcome whole;
     record(&b, 131072, true);
     converse_whole(&whole, &b, 131072);
-    converse_begin(&p, 131072);
-    for (size_t at = 0; at < b.size; at++) peer_feed(&p, b.data + at, 1);
-    outcome_take(&o, &p);
-    assert_same(&o, &whole);
+    for (enum taking taking = TAKE_INPUT; taking < TAKINGS; taking++) {
+        struct peer p = { 0 };
+        struct outcome o;
+        converse_begin(&p, 131072, taking);
+        for (size_t at = 0; at < b.size; at++) peer_feed(&p, b.data + at, 1);
+        assert_true(taking != TAKE_STRAIGHT || p.filled > 300000);
+        assert_true(taking != TAKE_PIECES || p.pieces > 300000);
+        outcome_take(&o, &p);
+        assert_same(&o, &whole);
+    }
     outcome_free(&whole);
     bytes_free(&b);
 }
@@ -193,7 +208,7 @@ static void random_splits_mean_the_same(void **state) {
         struct dice dice = { seed * 0x9e3779b97f4a7c15u };
         struct peer p = { 0 };
         size_t scale = (size_t)1 << (3 + dice_below(&dice, 15));
-        converse_begin(&p, 131072);
+        converse_begin(&p, 131072, (enum taking)(seed % TAKINGS));
         for (size_t at = 0, size; at < b.size; at += size) {
             size = 1 + dice_below(&dice, scale);
             if (size > b.size - at) size = b.size - at;
@@ -333,7 +348,8 @@ static void assert_in_order(struct peer *p) {
 static void damaged(struct bytes *b, struct dice *dice) {
     struct peer p = { 0 };
     size_t scale = 1 + dice_below(dice, 3) * 200;
-    converse_begin(&p, 4096);
+    converse_begin(&p, 4096, (enum taking)dice_below(dice, TAKINGS));
+    p.any_body = true;
     p.settings.message_size_max = p.session.settings.message_size_max = 1000;
     for (size_t at = 0, size; at < b->size; at += size) {
         size = scale > 1 ? 1 + dice_below(dice, scale) : b->size;
@@ -383,7 +399,8 @@ static void starved_conversations_end_in_order(void **state) {
         bytes_add(&b, recorded.data, recorded.size);
         if (i >= 600) shuffle(&b, &dice);
         if (i >= 1200) mutate(&b, &dice);
-        converse_begin(&p, 4096);
+        converse_begin(&p, 4096, (enum taking)(i % TAKINGS));
+        p.any_body = true;
         p.on_event = starve;
         p.data = &n;
         for (size_t at = 0, size; at < b.size; at += size) {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLICES_MAX   16u
+#define SLICES_MAX   64u     /* as adapters/uv */
 #define PIECE_RANDOM 16u     /* largest random piece without piece_max: several to a frame */
 #define STEPS_MAX    1000000 /* a client that never comes to rest has a bug */
 
@@ -75,6 +75,13 @@ static size_t piece_size(struct virtual *v, size_t left) {
     return max && max < left ? max : left;
 }
 
+static void piece_done(struct virtual *v) {
+    struct virtual_piece *piece = v->first_piece;
+    v->first_piece = piece->next;
+    if (!v->first_piece) v->last_piece = NULL;
+    free(piece);
+}
+
 /* The next bytes in memory of exactly their size, so that a sanitizer sees who reads beyond. */
 static size_t lend_input(struct virtual *v) {
     struct virtual_piece *piece = v->first_piece;
@@ -83,11 +90,7 @@ static size_t lend_input(struct virtual *v) {
     if (!v->lent) broken("no memory for the test itself");
     memcpy(v->lent, piece->bytes + piece->done, size);
     piece->done += size;
-    if (piece->done == piece->size) {
-        v->first_piece = piece->next;
-        if (!v->first_piece) v->last_piece = NULL;
-        free(piece);
-    }
+    if (piece->done == piece->size) piece_done(v);
     return size;
 }
 
@@ -181,6 +184,8 @@ static int verb_secure(void *transport, size_t parameters, const char *host) {
     return 0;
 }
 
+static bool verb_is_private(const void *transport) { return ((const struct virtual *)transport)->is_private; }
+
 static lago_tls_info_t verb_tls(const void *transport) {
     (void)transport;
     return (lago_tls_info_t){ .version = "", .cipher = "" };
@@ -226,6 +231,55 @@ static void verb_finish(void *transport) {
     drop_link(v);
 }
 
+/* ---------------------------------------------------------------- output */
+
+static void keep_output(struct virtual *v, const uint8_t *data, size_t size) {
+    v->output = grown(v->output, &v->output_capacity, v->output_size + size);
+    memcpy(v->output + v->output_size, data, size);
+    v->output_size += size;
+}
+
+/* One write of what the peer takes now. @return how much that is. */
+static size_t write_once(struct virtual *v) {
+    struct slice slices[SLICES_MAX];
+    size_t limit = v->room < v->write_max ? v->room : v->write_max, size = 0;
+    size_t count = link_output(v->conn, slices, SLICES_MAX);
+    for (size_t i = 0; i < count && size < limit; i++) {
+        size_t part = slices[i].size < limit - size ? slices[i].size : limit - size;
+        keep_output(v, slices[i].data, part);
+        size += part;
+    }
+    if (size == 0) return 0;
+    if (v->room != SIZE_MAX) v->room -= size;
+    v->counts.writes++;
+    v->drained_at = v->now;
+    if (!v->swallowed) v->taken += size;
+    link_written(v->conn, size);
+    return size;
+}
+
+/* What the peer takes now; false if nothing moved. */
+static bool write_some(struct virtual *v) {
+    if (v->link != VIRTUAL_CONNECTED || v->write_failed || !link_wants(v->conn).write) return false;
+    if (v->write_status < 0) {
+        v->write_failed = true;
+        link_write_failed(v->conn, v->write_status);
+        return true;
+    }
+    if (write_once(v) > 0) return true;
+    struct slice slice;
+    if (link_output(v->conn, &slice, 1) == 0) broken("link_wants says write, and there is no output");
+    return false;
+}
+
+/* An error is found here and told later. */
+static void verb_push(void *transport) {
+    struct virtual *v = verb(transport, "push");
+    if (v->link != VIRTUAL_CONNECTED) broken("push without a link");
+    v->counts.push++;
+    while (!v->write_failed && v->write_status == 0 && write_once(v) > 0) continue;
+}
+
 static const struct transport_ops virtual_ops = {
     .clock = verb_clock,
     .coarse_ms = verb_coarse_ms,
@@ -236,10 +290,12 @@ static const struct transport_ops virtual_ops = {
     .adopt = verb_adopt,
     .endpoint = verb_endpoint,
     .secure = verb_secure,
+    .is_private = verb_is_private,
     .tls = verb_tls,
     .taken = verb_taken,
     .hang_up = verb_hang_up,
     .wake = verb_wake,
+    .push = verb_push,
     .unread = verb_unread,
     .cancel_posts = verb_cancel_posts,
     .finish = verb_finish,
@@ -331,52 +387,38 @@ static bool tell_answer(struct virtual *v) {
     return false;
 }
 
+/* Straight to where it belongs, as far as there is room. */
+static bool fill_room(struct virtual *v) {
+    uint8_t *room;
+    size_t max = link_room(v->conn, &room);
+    if (max == 0) return false;
+    struct virtual_piece *piece = v->first_piece;
+    size_t size = piece_size(v, piece->size - piece->done);
+    if (size > max) size = max;
+    memcpy(room, piece->bytes + piece->done, size);
+    piece->done += size;
+    if (piece->done == piece->size) piece_done(v);
+    v->counts.filled++;
+    link_filled(v->conn, room, size);
+    return true;
+}
+
 /* One piece of input, or the end of the link behind it; false if there is nothing or nobody wants it. */
 static bool read_some(struct virtual *v) {
     bool up = v->link == VIRTUAL_CONNECTED || v->link == VIRTUAL_SECURING;
     if (!up || v->hold_input || v->lent || !link_wants(v->conn).read) return false;
     if (v->first_piece) {
-        size_t size = lend_input(v);
         v->counts.inputs++;
-        link_input(v->conn, v->lent, size);
+        if (!fill_room(v)) {
+            size_t size = lend_input(v);
+            link_input(v->conn, v->lent, size);
+        }
         turn(v);
         return true;
     }
     if (!v->lost_pending) return false;
     v->lost_pending = false;
     link_lost(v->conn, v->lost_status);
-    return true;
-}
-
-static void keep_output(struct virtual *v, const uint8_t *data, size_t size) {
-    v->output = grown(v->output, &v->output_capacity, v->output_size + size);
-    memcpy(v->output + v->output_size, data, size);
-    v->output_size += size;
-}
-
-/* What the peer takes now; false if nothing moved. */
-static bool write_some(struct virtual *v) {
-    struct slice slices[SLICES_MAX];
-    if (v->link != VIRTUAL_CONNECTED || v->write_failed || !link_wants(v->conn).write) return false;
-    if (v->write_status < 0) {
-        v->write_failed = true;
-        link_write_failed(v->conn, v->write_status);
-        return true;
-    }
-    size_t limit = v->room < v->write_max ? v->room : v->write_max, size = 0;
-    size_t count = link_output(v->conn, slices, SLICES_MAX);
-    if (count == 0) broken("link_wants says write, and there is no output");
-    for (size_t i = 0; i < count && size < limit; i++) {
-        size_t part = slices[i].size < limit - size ? slices[i].size : limit - size;
-        keep_output(v, slices[i].data, part);
-        size += part;
-    }
-    if (size == 0) return false;
-    if (v->room != SIZE_MAX) v->room -= size;
-    v->counts.writes++;
-    v->drained_at = v->now;
-    if (!v->swallowed) v->taken += size;
-    link_written(v->conn, size);
     return true;
 }
 
@@ -393,6 +435,7 @@ static void finish(struct virtual *v) {
 static bool step(struct virtual *v) {
     if (tell_answer(v)) return true;
     struct link_wants wants = link_wants(v->conn);
+    if (wants.write_first && write_some(v)) return true;
     if (wants.turn || wants.deadline <= v->now) {
         turn(v);
         return true;
@@ -433,11 +476,11 @@ void virtual_advance(struct virtual *v, uint64_t ms) {
     virtual_run(v);
     for (;;) {
         uint64_t next = virtual_next_deadline(v);
-        if (next > end - v->now) break;
+        if (v->now > end || next > end - v->now) break; /* a callback may have moved the clock */
         v->now += next;
         virtual_run(v);
     }
-    v->now = end;
+    if (v->now < end) v->now = end;
     virtual_run(v);
 }
 
@@ -472,6 +515,7 @@ int virtual_connect(struct virtual *v, const char *url, const lago_connection_op
                                        .log_data = v,
                                        .log_level = v->log_level,
                                        .callback_limit_ms = v->callback_limit_ms,
+                                       .book = v->book,
                                        .capture = &v->capture };
     struct transport transport = { .ops = &virtual_ops, .self = v };
     return connection_new(&environment, &transport, url, options, &v->conn);

@@ -34,7 +34,8 @@ struct virtual_piece;
 struct virtual_counts {
     unsigned resolve, connect, hang_up, reset, wake, unread, cancel_posts, finish; /* reset: those hang_ups by RST */
     unsigned trust, adopt, secure, taken;
-    unsigned turns, inputs, writes;
+    unsigned turns, inputs, writes, push;
+    unsigned filled; /* inputs that went to link_room */
 };
 
 struct virtual {
@@ -51,12 +52,15 @@ struct virtual {
     int connect_status[VIRTUAL_ADDRESSES_MAX];   /* by address */
     const char *endpoint[VIRTUAL_ADDRESSES_MAX]; /* default "192.0.2.<n+1>:5672" */
     bool unread_always;                          /* unread() says true; else it says whether input waits */
+    bool is_private;                             /* nobody can stand between */
     bool swallowed;                              /* the kernel takes what is written, and the peer nothing of it */
     int trust_result;                            /* of the verb; negative: its reason says "refused" */
     int secure_result;                           /* of the verb itself */
     int secure_status;                           /* VIRTUAL_NEVER, or 0 */
     const lago_reason_t *secure_failure;         /* not NULL: TLS fails with it */
     uint64_t random;                             /* what the next one is; each is one more. Default 0 */
+
+    struct book *book; /* of the context; NULL (the default): none; set before virtual_connect */
 
     uint32_t callback_limit_ms; /* of the context; default 500; set before virtual_connect */
 

@@ -76,6 +76,7 @@ static void do_close(struct doing *d) {
 static void do_free(struct doing *d) {
     d->channel->ch = NULL;
     d->channel->rpc = NULL;
+    d->channel->publisher = NULL;
     d->channel->freed = true;
     for (struct owed *owed = d->p->owed; owed; owed = owed->next)
         if (owed->channel == d->channel) owed->loose = true;
@@ -219,13 +220,15 @@ static int channel_flow(struct doing *d) {
 
 static int basic_consume(struct doing *d) {
     struct owed *data = owed_new(d->p, d->channel, "consumer data");
+    bool pieces = arg_flag(d->args, "on_body");
     lago_basic_consume_t a = { .queue = arg_string(d->args, "queue"),
                                .consumer_tag = arg_string(d->args, "consumer_tag"),
                                .auto_ack = arg_flag(d->args, "auto_ack"),
                                .exclusive = arg_flag(d->args, "exclusive"),
                                .no_wait = d->no_wait,
                                .arguments = d->arguments,
-                               .on_message = told_message,
+                               .on_message = pieces ? NULL : told_message,
+                               .on_body = pieces ? told_body : NULL,
                                .on_cancel = arg_flag(d->args, "no_on_cancel") ? NULL : told_cancel,
                                .data = data,
                                .free_data = told_consumer_data_freed,
@@ -241,6 +244,10 @@ static int basic_cancel(struct doing *d) {
                               .timeout_ms = d->timeout_ms };
     return lago_basic_cancel(d->ch, &a, CALLBACK(d, told_consumer), d->owed);
 }
+
+static int consumer_pause(struct doing *d) { return lago_consumer_pause(d->ch, arg_string(d->args, "consumer_tag")); }
+
+static int consumer_resume(struct doing *d) { return lago_consumer_resume(d->ch, arg_string(d->args, "consumer_tag")); }
 
 static int basic_get(struct doing *d) {
     lago_basic_get_t a = { .queue = arg_string(d->args, "queue"),
@@ -363,6 +370,69 @@ static int rpc_free(struct doing *d) {
     return 0;
 }
 
+/* ---------------------------------------------------------------- publishers */
+
+static int publisher_new(struct doing *d) {
+    struct owed *data = owed_new(d->p, d->channel, "publisher data");
+    bool settled = arg_flag(d->args, "settled"), outcome = arg_flag(d->args, "outcome");
+    lago_properties_t properties = { .content_type = arg_string(d->args, "content_type") };
+    lago_publisher_options_t o = { .exchange = arg_string(d->args, "exchange"),
+                                   .routing_key = arg_string(d->args, "routing_key"),
+                                   .mandatory = arg_flag(d->args, "mandatory"),
+                                   .properties = &properties,
+                                   .window_count = (uint32_t)arg_number(d->args, "window_count"),
+                                   .on_outcome = outcome ? told_published : NULL,
+                                   .on_settled = settled ? told_settled : NULL,
+                                   .on_ready = told_ready,
+                                   .data = data,
+                                   .free_data = told_publisher_data_freed };
+    lago_publisher_t *publisher;
+    int rc = lago_publisher_new(d->ch, &o, &publisher);
+    if (rc == 0) d->channel->publisher = publisher;
+    owed_accept(data, rc);
+    return rc;
+}
+
+static int publisher_publish(struct doing *d) {
+    char *memory;
+    struct owed *lent = arg_flag(d->args, "lend") ? owed_new(d->p, d->channel, "body") : NULL;
+    lago_properties_t properties = { .message_id = arg_string(d->args, "message_id") };
+    lago_publisher_message_t m = { .body = body_of(d, lent, &memory),
+                                   .release_body = lent ? told_body_released : NULL,
+                                   .release_data = lent,
+                                   .routing_key = arg_string(d->args, "routing_key"),
+                                   .properties = properties.message_id ? &properties : NULL };
+    bool usual = !lent && !m.routing_key && !m.properties;
+    if (d->owed) d->owed->prepared = true;
+    int64_t rc = usual ? lago_publisher_publish(d->channel->publisher, m.body, d->owed)
+                       : lago_publisher_publish_message(d->channel->publisher, &m, d->owed);
+    if (lent) owed_accept(lent, rc);
+    if (!lent || rc < 0) {
+        if (lent) lent->memory = NULL;
+        free(memory);
+    }
+    return (int)rc;
+}
+
+#define BATCH_MAX 32
+
+static int publisher_batch(struct doing *d) {
+    lago_bytes_t bodies[BATCH_MAX];
+    size_t count = (size_t)arg_number(d->args, "count");
+    for (size_t i = 0; i < count && i < BATCH_MAX; i++) bodies[i] = (lago_bytes_t){ "b", 1 };
+    return (int)lago_publisher_publish_batch(d->channel->publisher, bodies, count < BATCH_MAX ? count : BATCH_MAX, NULL, NULL);
+}
+
+static int publisher_free(struct doing *d) {
+    lago_publisher_t *publisher = d->channel->publisher;
+    d->channel->publisher = NULL;
+    for (struct owed *owed = d->p->owed; owed; owed = owed->next)
+        if (owed->channel == d->channel && owed->prepared) owed->loose = true;
+    d->p->in_free = true;
+    lago_publisher_free(publisher);
+    return 0;
+}
+
 /* ---------------------------------------------------------------- by name */
 
 static const struct operation_act {
@@ -384,6 +454,8 @@ static const struct operation_act {
     { "recover", basic_recover, true },
     { "consume", basic_consume, true },
     { "cancel", basic_cancel, true },
+    { "pause", consumer_pause, false },
+    { "resume", consumer_resume, false },
     { "get", basic_get, true },
     { "publish", basic_publish, true },
     { "confirm.select", confirm_select, true },
@@ -397,6 +469,10 @@ static const struct operation_act {
     { "rpc.call", rpc_call, true },
     { "rpc.forget", rpc_forget, false },
     { "rpc.free", rpc_free, false },
+    { "publisher.new", publisher_new, false },
+    { "publisher.publish", publisher_publish, true },
+    { "publisher.batch", publisher_batch, false },
+    { "publisher.free", publisher_free, false },
 };
 
 static void do_operation(struct doing *d, const struct operation_act *act) {

@@ -6,12 +6,14 @@
 #ifndef TRANSCRIPTS_PLAY_H
 #define TRANSCRIPTS_PLAY_H
 
+#include "book.h"
 #include "server.h"
 #include "virtual.h"
 #include <lago/basic.h>
 #include <lago/channel.h>
 #include <lago/connection.h>
 #include <lago/exchange.h>
+#include <lago/publisher.h>
 #include <lago/rpc.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,9 +61,10 @@ struct play;
 /* A channel of the script: c1, c2 ... */
 struct played_channel {
     struct play *play;
-    lago_channel_t *ch; /* NULL: never opened, or freed */
-    lago_rpc_t *rpc;    /* of rpc.new; NULL: none, or freed */
-    int number;         /* of its name */
+    lago_channel_t *ch;          /* NULL: never opened, or freed */
+    lago_rpc_t *rpc;             /* of rpc.new; NULL: none, or freed */
+    lago_publisher_t *publisher; /* of publisher.new; the same */
+    int number;                  /* of its name */
     bool made, freed;
     unsigned opened, ended, data_freed; /* how often it was called */
     bool has_on_open, has_on_close;
@@ -74,10 +77,13 @@ struct owed {
     struct played_channel *channel; /* NULL: of the connection */
     char *name;                     /* "queue.declare", a consumer's tag ... */
     char *memory;                   /* a lent body */
+    uint64_t bodies;                /* begun and not ended */
+    uint64_t body_size;             /* what has come of the last one */
     unsigned told;
     bool accepted; /* the call returned >= 0 */
     bool loose;    /* its handle was freed: it may stay untold */
     bool call;     /* of rpc.call: it goes with its rpc handle */
+    bool prepared; /* of publisher.publish: the same */
 };
 
 struct hook {
@@ -87,6 +93,7 @@ struct hook {
 
 struct play {
     struct virtual v;
+    struct book book;        /* what is known of the broker */
     lago_connection_t *conn; /* the handle; NULL before connect and once it was freed */
     bool connected, freed;   /* lago_connect was accepted; the handle was freed */
     unsigned opened, open_failed, closed, data_freed;
@@ -168,6 +175,7 @@ void told_declared(lago_channel_t *ch, const lago_reason_t *reason, const lago_q
 void told_count(lago_channel_t *ch, const lago_reason_t *reason, uint32_t message_count, void *data);
 void told_consumer(lago_channel_t *ch, const lago_reason_t *reason, lago_string_t tag, void *data);
 void told_message(lago_channel_t *ch, const lago_message_t *message, void *data);
+void told_body(lago_channel_t *ch, const lago_body_t *body, void *data);
 void told_cancel(lago_channel_t *ch, lago_string_t tag, void *data);
 void told_consumer_data_freed(void *data);
 void told_got(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_t *message, void *data);
@@ -176,5 +184,8 @@ void told_body_released(void *data);
 void told_flow_ok(lago_channel_t *ch, const lago_reason_t *reason, bool active, void *data);
 void told_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data);
 void told_rpc_data_freed(void *data);
+void told_settled(lago_publisher_t *publisher, const lago_publisher_settled_t *settled, void *data);
+void told_ready(lago_publisher_t *publisher, void *data);
+void told_publisher_data_freed(void *data);
 
 #endif

@@ -238,6 +238,7 @@ void play_init(struct play *p) {
     virtual_init(&p->v);
     p->v.on_line = told_line;
     p->v.on_line_data = p;
+    book_init(&p->book, &mem_default);
 }
 
 static void check_connection(struct play *p) {
@@ -284,6 +285,7 @@ void play_end(struct play *p) {
     if (p->conn) play_act(p, "free");
     lago_message_release(p->kept);
     virtual_deinit(&p->v);
+    book_clear(&p->book);
     check_freed_data(p);
     for (struct owed *next; p->owed; p->owed = next) {
         next = p->owed->next;

@@ -240,6 +240,27 @@ void told_message(lago_channel_t *ch, const lago_message_t *m, void *data) {
     owed->play->message = NULL;
 }
 
+/* Its pieces are the network's business: they are counted, and told by its beginning and its end. */
+void told_body(lago_channel_t *ch, const lago_body_t *body, void *data) {
+    struct owed *owed = data;
+    const lago_message_t *m = body->message;
+    (void)ch;
+    if (owed->told > 0) play_problem(owed->play, "a body after the end of consumer %s", owed->name);
+    if (body->begins) owed->body_size = 0;
+    if (body->offset != owed->body_size) play_problem(owed->play, "a piece of a body is missing");
+    owed->bodies += body->begins;
+    owed->body_size += body->piece.size;
+    if (owed->bodies != 1) play_problem(owed->play, "a body that has not begun, or two at once");
+    owed->bodies -= body->ends;
+    if (body->begins)
+        tell(owed->play, false, "c%d body \"%s\"%s size=%llu", owed->channel->number, m->consumer_tag.data, message_words(m),
+             (unsigned long long)body->size);
+    if (body->ends)
+        tell(owed->play, false, "c%d body \"%s\" %llu ends with %llu bytes%s%s", owed->channel->number, m->consumer_tag.data,
+             (unsigned long long)m->delivery_tag, (unsigned long long)owed->body_size, body->reason ? ":" : "",
+             words_of(body->reason));
+}
+
 void told_cancel(lago_channel_t *ch, lago_string_t tag, void *data) {
     struct owed *owed = data;
     (void)ch;
@@ -248,6 +269,7 @@ void told_cancel(lago_channel_t *ch, lago_string_t tag, void *data) {
 
 void told_consumer_data_freed(void *data) {
     struct owed *owed = told_once(data);
+    if (owed->bodies > 0 && !owed->loose) play_problem(owed->play, "a body was never ended");
     tell(owed->play, true, "c%d consumer data freed", owed->channel->number);
 }
 
@@ -292,4 +314,25 @@ void told_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data) {
 void told_rpc_data_freed(void *data) {
     struct owed *owed = told_once(data);
     tell(owed->play, true, "c%d rpc data freed", owed->channel->number);
+}
+
+void told_settled(lago_publisher_t *publisher, const lago_publisher_settled_t *settled, void *data) {
+    struct owed *owed = data;
+    char code[16] = "";
+    (void)publisher;
+    if (settled->reply_code) snprintf(code, sizeof(code), " %u", settled->reply_code);
+    tell(owed->play, false, "c%d settled %llu to %llu %s%s%s%s", owed->channel->number, (unsigned long long)settled->first,
+         (unsigned long long)settled->last, lago_publish_outcome_name(settled->outcome), code, settled->reason ? ":" : "",
+         words_of(settled->reason));
+}
+
+void told_ready(lago_publisher_t *publisher, void *data) {
+    struct owed *owed = data;
+    (void)publisher;
+    tell(owed->play, false, "c%d on_ready", owed->channel->number);
+}
+
+void told_publisher_data_freed(void *data) {
+    struct owed *owed = told_once(data);
+    tell(owed->play, true, "c%d publisher data freed", owed->channel->number);
 }

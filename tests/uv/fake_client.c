@@ -161,6 +161,27 @@ void link_input(lago_connection_t *conn, uint8_t *data, size_t size) {
 
 bool link_has_input(const lago_connection_t *conn) { return conn->borrowed_size > 0; }
 
+size_t link_room(lago_connection_t *conn, uint8_t **room) {
+    if (conn->room_size == 0 || !conn->up) return 0;
+    assert_int_equal(conn->borrowed_size, 0);
+    size_t size = conn->room_size < FAKE_ROOM_MAX ? conn->room_size : FAKE_ROOM_MAX;
+    conn->received = realloc(conn->received, conn->received_size + size);
+    assert_non_null(conn->received);
+    *room = conn->received + conn->received_size;
+    return size;
+}
+
+void link_filled(lago_connection_t *conn, const uint8_t *room, size_t size) {
+    assert_true(conn->wants.read && size > 0 && size <= conn->room_size && size <= FAKE_ROOM_MAX);
+    assert_ptr_equal(room, conn->received + conn->received_size);
+    conn->received_size += size;
+    conn->filled_size += size;
+    conn->room_size -= size;
+    note(conn, FAKE_INPUT, 0);
+}
+
+size_t link_read_max(const lago_connection_t *conn) { return conn->read_max > 0 ? conn->read_max : SIZE_MAX; }
+
 void link_lost(lago_connection_t *conn, int status) {
     assert_true(conn->linked && !conn->over);
     conn->over = true;

@@ -24,6 +24,9 @@ enum fake_call {
     FAKE_FINISHED
 };
 
+/* As much as a frame. */
+#define FAKE_ROOM_MAX ((size_t)128 * 1024)
+
 struct lago_connection {
     struct environment environment;
     struct transport transport;
@@ -43,6 +46,9 @@ struct lago_connection {
     uint8_t *received;
     size_t received_size;
     size_t largest_input;
+    size_t room_size; /* so much goes straight to where it belongs, piece by piece; 0: nothing */
+    size_t filled_size;
+    size_t read_max; /* of other input; 0: any */
 
     uint8_t *output;
     size_t output_size, output_done;

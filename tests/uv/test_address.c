@@ -12,11 +12,13 @@
 
 /* "4" and "6" for the families; the port tells them apart. */
 static struct address_list make(const char *families) {
-    struct address_list list = { .items = calloc(strlen(families) + 1, sizeof(union address)) };
+    struct address_list list = { .items = calloc(strlen(families) + 1, sizeof(union ip)) };
     assert_non_null(list.items);
     for (; families[list.count]; list.count++) {
         const char *host = families[list.count] == '6' ? "::1" : "127.0.0.1";
-        assert_int_equal(address_numeric(host, (uint16_t)(list.count + 1), &list.items[list.count]), 0);
+        union address address;
+        assert_int_equal(address_numeric(host, (uint16_t)(list.count + 1), &address), 0);
+        list.items[list.count] = address.ip;
     }
     return list;
 }
@@ -120,11 +122,31 @@ static void names_are_no_addresses(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) assert_true(address_numeric(names[i], 1, &address) < 0);
 }
 
+static void some_are_of_this_machine(void **state) {
+    (void)state;
+    static const char *const local[] = { "127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1", "::ffff:127.9.9.9" };
+    static const char *const others[] = { "126.255.255.255", "128.0.0.1",   "192.0.2.1",        "0.0.0.0",    "::", "::2",
+                                          "fe80::1",         "2001:db8::1", "::ffff:192.0.2.1", "::127.0.0.1" };
+    union address address;
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) {
+        assert_int_equal(address_numeric(local[i], 1, &address), 0);
+        assert_true(address_is_local(&address));
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_int_equal(address_numeric(others[i], 1, &address), 0);
+        assert_false(address_is_local(&address));
+    }
+    assert_int_equal(address_path("/run/broker.sock", &address), 0);
+    assert_true(address_is_local(&address));
+    address.any.sa_family = AF_UNSPEC;
+    assert_false(address_is_local(&address));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(families_take_turns),    cmocka_unit_test(other_families_are_left_out),
         cmocka_unit_test(found_ones_are_copied),  cmocka_unit_test(written_in_words),
-        cmocka_unit_test(names_are_no_addresses),
+        cmocka_unit_test(names_are_no_addresses), cmocka_unit_test(some_are_of_this_machine),
     };
     return cmocka_run_group_tests_name("uv/address", tests, NULL, NULL);
 }

@@ -33,6 +33,7 @@ enum place {
     ON_RETURN,
     ON_FLOW,
     ON_MESSAGE,
+    ON_BODY,
     ON_CANCEL,
     ON_DONE,
     ON_DECLARED,
@@ -43,11 +44,15 @@ enum place {
     ON_GOT,
     ON_CONNECTION_DONE,
     ON_PUBLISHED,
+    ON_PREPARED,
+    ON_SETTLED,
+    ON_READY,
     ON_TIMER,
     ON_POST,
     ON_REPLY,
     ON_RELEASE,
     ON_FREE_RPC,
+    ON_FREE_PUBLISHER,
     ON_FREE_CONSUMER,
     ON_FREE_CHANNEL,
     ON_FREE_CONNECTION,
@@ -68,6 +73,7 @@ static struct life {
     lago_connection_t *conn, *other;
     lago_channel_t *ch;
     lago_rpc_t *rpc;
+    lago_publisher_t *publisher, *runs; /* with on_outcome, with on_settled */
     lago_poster_t *poster;
     enum place place;
     enum action action;
@@ -184,6 +190,11 @@ static void on_message(lago_channel_t *ch, const lago_message_t *message, void *
     came(ON_MESSAGE);
     assert_string_equal(message->body.data, "x"); /* borrowed until here */
 }
+static void on_body(lago_channel_t *ch, const lago_body_t *body, void *data) {
+    (void)ch, (void)data;
+    came(ON_BODY);
+    assert_string_equal(body->message->consumer_tag.data, "i"); /* borrowed until here */
+}
 static void on_cancel(lago_channel_t *ch, lago_string_t consumer_tag, void *data) {
     (void)ch, (void)consumer_tag, (void)data;
     came(ON_CANCEL);
@@ -234,6 +245,15 @@ static void on_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *dat
     counted(data);
 }
 
+static void on_settled(lago_publisher_t *publisher, const lago_publisher_settled_t *settled, void *data) {
+    (void)publisher, (void)settled, (void)data;
+    came(ON_SETTLED);
+}
+static void on_ready(lago_publisher_t *publisher, void *data) {
+    (void)publisher, (void)data;
+    came(ON_READY);
+}
+
 /* ---------------------------------------------------------------- running */
 
 static void on_patience(uv_timer_t *timer) {
@@ -263,8 +283,9 @@ static void run_to(bool (*goal)(void)) {
 static bool is_answered(void) {
     return l->fired[ON_CHANNEL_OPEN] >= 2 && l->fired[ON_PUBLISHED] >= 1 && l->fired[ON_DONE] >= 1 && l->fired[ON_GOT] >= 1 &&
            l->fired[ON_CONNECTION_DONE] >= 1 && l->fired[ON_CANCELLED] >= 1 && l->fired[ON_TIMER] >= 1 &&
-           l->fired[ON_POST] >= 1 && l->fired[ON_MESSAGE] >= 2 && l->fired[ON_CONSUMING] >= 2 && l->fired[ON_DECLARED] >= 1 &&
-           l->fired[ON_COUNT] >= 1 && l->fired[ON_FLOW_OK] >= 1 && l->fired[ON_RELEASE] >= 1 && l->fired[ON_REPLY] >= 1;
+           l->fired[ON_POST] >= 1 && l->fired[ON_MESSAGE] >= 2 && l->fired[ON_BODY] >= 4 && l->fired[ON_CONSUMING] >= 3 &&
+           l->fired[ON_DECLARED] >= 1 && l->fired[ON_COUNT] >= 1 && l->fired[ON_FLOW_OK] >= 1 && l->fired[ON_RELEASE] >= 1 &&
+           l->fired[ON_REPLY] >= 1 && l->fired[ON_PREPARED] >= 1 && l->fired[ON_SETTLED] >= 1 && l->fired[ON_READY] >= 1;
 }
 static bool is_stimulated(void) {
     return l->fired[ON_UNBLOCKED] >= 1 && l->fired[ON_FLOW] >= 2 && l->fired[ON_RETURN] >= 1 && l->fired[ON_DRAIN] >= 1 &&
@@ -324,11 +345,40 @@ static void consume(const char *tag) {
     assert_int_equal(lago_basic_consume(l->ch, &args, on_consumer, as(ON_CONSUMING)), 0);
 }
 
+static void consume_bodies(void) {
+    lago_basic_consume_t args = {
+        .queue = "q", .consumer_tag = "i", .on_body = on_body, .data = as(ON_FREE_CONSUMER), .free_data = counted
+    };
+    assert_int_equal(lago_basic_consume(l->ch, &args, on_consumer, as(ON_CONSUMING)), 0);
+}
+
 static void publish(void) {
     lago_basic_publish_t args = {
         .routing_key = "q", .mandatory = true, .body = { "lent", 4 }, .release_body = counted, .release_data = as(ON_RELEASE)
     };
     assert_true(lago_basic_publish(l->ch, &args, on_published, as(ON_PUBLISHED)) > 0);
+}
+
+static void make_publishers(void) {
+    lago_publisher_options_t outcome = {
+        .routing_key = "q", .on_outcome = on_published, .data = as(ON_FREE_PUBLISHER), .free_data = counted
+    };
+    lago_publisher_options_t settled = { .routing_key = "q",
+                                         .window_count = 1,
+                                         .on_settled = on_settled,
+                                         .on_ready = on_ready,
+                                         .data = as(ON_FREE_PUBLISHER),
+                                         .free_data = counted };
+    assert_int_equal(lago_publisher_new(l->ch, &outcome, &l->publisher), 0);
+    assert_int_equal(lago_publisher_new(l->ch, &settled, &l->runs), 0);
+}
+
+static void publish_prepared(void) {
+    lago_bytes_t body = { "x", 1 };
+    if (!l->publisher) make_publishers();
+    assert_true(lago_publisher_publish(l->publisher, body, as(ON_PREPARED)) > 0);
+    assert_true(lago_publisher_publish(l->runs, body, NULL) > 0);
+    assert_int_equal(lago_publisher_publish(l->runs, body, NULL), LAGO_EAGAIN);
 }
 
 static void issue(const char *cancelled) {
@@ -343,6 +393,7 @@ static void issue(const char *cancelled) {
     assert_int_equal(lago_basic_get(l->ch, NULL, on_got, as(ON_GOT)), 0);
     assert_int_equal(lago_update_secret(l->conn, "s", NULL, on_connection_done, as(ON_CONNECTION_DONE)), 0);
     publish();
+    publish_prepared();
     assert_true(lago_rpc_call(l->rpc, &(lago_rpc_call_t){ .routing_key = "q" }, on_reply, as(ON_REPLY)) > 0);
     assert_int_equal(lago_connection_call_later(l->conn, 3, on_timer, as(ON_TIMER), NULL), 0);
     assert_int_equal(lago_post(l->poster, on_post, as(ON_POST)), 0);
@@ -402,6 +453,7 @@ static void run(enum place place, int nth, enum action action, enum finale final
         lago_rpc_options_t rpc = { .data = as(ON_FREE_RPC), .free_data = counted };
         assert_int_equal(lago_rpc_new(open_channel(), &rpc, &l->rpc), 0);
         consume("c");
+        consume_bodies();
         issue("d");
         run_to(is_answered);
         stimulate();

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -251,6 +252,29 @@ static void reading_goes_on_after_a_failed_write(void **state) {
     leave(&room);
 }
 
+/* The first full send buffer needs one more. What the kernel took before has left all the same: nobody shall publish it again. */
+static void without_a_descriptor_nothing_is_unsaid(void **state) {
+    (void)state;
+    struct room room;
+    struct rlimit limit, none;
+    if (way_is_tls()) skip(); /* written is what was encrypted */
+    uint8_t *data = pattern(BIG);
+    enter(&room, (struct peer){ .asleep = true });
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    fake_send(room.conn, data, BIG);
+    fill(&room);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(room.conn->counts[FAKE_WRITE_FAILED], 1);
+    peer_read(&room.peer);
+    run_until_size(&room.loop, &room.peer.received_size, room.conn->output_done);
+    run_a_while(&room.loop);
+    assert_int_equal(room.peer.received_size, room.conn->output_done);
+    leave(&room);
+    free(data);
+}
+
 static void a_blocked_write_learns_of_the_reset(void **state) {
     (void)state;
     struct room room;
@@ -303,6 +327,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(held_input_survives_its_link, way_begin, way_end),
         cmocka_unit_test_setup_teardown(not_reading_leaves_bytes_in_the_kernel, way_begin, way_end),
         cmocka_unit_test_setup_teardown(reading_goes_on_after_a_failed_write, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(without_a_descriptor_nothing_is_unsaid, way_begin, way_end),
         cmocka_unit_test_setup_teardown(a_blocked_write_learns_of_the_reset, way_begin, way_end),
         cmocka_unit_test_setup_teardown(no_sigpipe, way_begin, way_end),
     };

@@ -203,6 +203,119 @@ static void single_bytes_add_up(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- pushed out */
+
+static void push(struct room *room) { room->conn->transport.ops->push(room->conn->transport.self); }
+
+/* Within the turn; TLS keeps what does not fill a record (RFC 8446, 5.1). */
+static void pushed_bytes_leave_at_once(void **state) {
+    (void)state;
+    struct room room;
+    const size_t size = 100000, records = size - size % 16384;
+    uint8_t *data = pattern(size);
+    enter(&room, (struct peer){ .echo = true });
+    fake_send(room.conn, data, size);
+    push(&room);
+    assert_int_equal(room.conn->output_done, way_is_tls() ? records : size);
+    push(&room);
+    assert_int_equal(room.conn->output_done, way_is_tls() ? records : size);
+    run_until_size(&room.loop, &room.conn->received_size, size);
+    assert_memory_equal(room.conn->received, data, size);
+    leave(&room);
+    free(data);
+}
+
+static void a_full_kernel_takes_nothing(void **state) {
+    (void)state;
+    struct room room;
+    const size_t size = (size_t)16 * 1024 * 1024; /* more than the kernel takes */
+    uint8_t *data = pattern(size);
+    enter(&room, (struct peer){ .asleep = true });
+    fake_send(room.conn, data, size);
+    for (int i = 0; i < 20; i++) push(&room);
+    size_t done = room.conn->output_done;
+    assert_in_range(done, 1, size - 1);
+    int written = room.conn->counts[FAKE_WRITTEN];
+    push(&room);
+    assert_int_equal(room.conn->counts[FAKE_WRITTEN], written);
+    peer_read(&room.peer); /* and then it takes more */
+    run_until_size(&room.loop, &room.peer.received_size, size);
+    leave(&room);
+    free(data);
+}
+
+static void a_push_that_fails_is_told_in_the_next_turn(void **state) {
+    (void)state;
+    struct room room;
+    uint8_t *data = pattern(100000);
+    enter(&room, (struct peer){ .echo = false });
+    room.conn->wants.read = false;
+    fake_wake(room.conn);
+    run_a_while(&room.loop);
+    peer_abort(&room.peer, 0);
+    run_a_while(&room.loop);
+    for (int i = 0; i < 3; i++) {
+        fake_send(room.conn, data, 100000);
+        push(&room);
+        assert_int_equal(room.conn->counts[FAKE_WRITE_FAILED], 0);
+    }
+    run_until_count(&room.loop, &room.conn->counts[FAKE_WRITE_FAILED], 1);
+    push(&room);
+    run_a_while(&room.loop);
+    assert_int_equal(room.conn->counts[FAKE_WRITE_FAILED], 1);
+    leave(&room);
+    free(data);
+}
+
+static bool is_private(const struct room *room) { return room->conn->transport.ops->is_private(room->conn->transport.self); }
+
+/* The loopback, a Unix socket, TLS that has verified the peer: all the ways of these tests, but only once they are up. */
+static void nobody_stands_between(void **state) {
+    (void)state;
+    struct room room;
+    open_room(&room, (struct peer){ .echo = false });
+    room.conn = way_connect(&room.peer, &room.loop, room.context);
+    assert_false(is_private(&room));
+    way_run_until_up(&room.peer, &room.loop, room.conn);
+    assert_true(is_private(&room));
+    fake_hang_up(room.conn, false);
+    assert_false(is_private(&room));
+    leave(&room);
+}
+
+/* Even on the loopback: who asked for TLS does not want to trust the way. */
+static void tls_that_verifies_nobody_is_not_private(void **state) {
+    (void)state;
+    struct room room;
+    if (!way_is_tls()) skip();
+    open_room(&room, (struct peer){ .echo = false });
+    lago_tls_options_t tls = *peer_tls_distrust();
+    tls.insecure_skip_verification = true;
+    lago_parameters_t parameters = { .host = room.peer.host, .port = room.peer.port, .tls = &tls };
+    lago_connection_options_t options = { .parameters = &parameters,
+                                          .context = room.context,
+                                          .socket_fd = way_socket(&room.peer) };
+    assert_int_equal(lago_connect(&room.loop, NULL, &options, &room.conn), 0);
+    way_run_until_up(&room.peer, &room.loop, room.conn);
+    assert_false(is_private(&room));
+    leave(&room);
+}
+
+static void there_is_nothing_to_push_to(void **state) {
+    (void)state;
+    struct room room;
+    open_room(&room, (struct peer){ .echo = false });
+    room.conn = way_connect(&room.peer, &room.loop, room.context);
+    fake_send(room.conn, "hello", 5);
+    push(&room);
+    assert_int_equal(room.conn->output_done, 0);
+    way_run_until_up(&room.peer, &room.loop, room.conn);
+    run_until_size(&room.loop, &room.peer.received_size, 5);
+    fake_hang_up(room.conn, false);
+    push(&room);
+    leave(&room);
+}
+
 /* ---------------------------------------------------------------- TLS alone */
 
 static void greet(struct peer *peer) { peer_write(peer, 0, "hello, stranger", 15); }
@@ -402,6 +515,12 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(nothing_comes_to_who_does_not_read, way_begin, way_end),
         cmocka_unit_test_setup_teardown(an_echo_survives_back_pressure, way_begin, way_end),
         cmocka_unit_test_setup_teardown(single_bytes_add_up, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(pushed_bytes_leave_at_once, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(a_full_kernel_takes_nothing, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(a_push_that_fails_is_told_in_the_next_turn, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(there_is_nothing_to_push_to, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(nobody_stands_between, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(tls_that_verifies_nobody_is_not_private, way_begin, way_end),
         cmocka_unit_test_setup_teardown(output_waits_for_the_handshake, way_begin, way_end),
         cmocka_unit_test_setup_teardown(a_name_that_nobody_has_is_refused, way_begin, way_end),
         cmocka_unit_test_setup_teardown(a_stranger_is_refused, way_begin, way_end),

@@ -1,0 +1,255 @@
+/* When acknowledgements leave that wait for their neighbours: half of the prefetch count, 2 ms, the turn's end, or at once. */
+#include "client_test.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct client_test test; /* too large for a stack under a sanitizer */
+static struct client_test *const t = &test;
+
+static struct {
+    uint64_t takes_ms;                  /* each callback */
+    unsigned fast;                      /* but so many at first */
+    size_t received, written_with[600]; /* bytes that had been written when message n came */
+    uint64_t came_at[600];
+} app;
+
+static void on_message(lago_channel_t *ch, const lago_message_t *message, void *data) {
+    (void)data;
+    app.written_with[app.received] = t->v.output_size;
+    app.came_at[app.received] = virtual_time(&t->v);
+    app.received++;
+    if (app.received > app.fast) t->v.now += app.takes_ms;
+    assert_int_equal(lago_basic_ack(ch, message->delivery_tag, 0), 0);
+}
+
+static lago_channel_t *consume(unsigned prefetch_count, bool single) {
+    memset(&app, 0, sizeof(app));
+    client_open(t);
+    lago_channel_options_t options = client_channel_options(t);
+    options.single_acks = single;
+    lago_channel_t *ch;
+    assert_int_equal(lago_channel_open(t->conn, &options, &ch), 0);
+    assert_int_equal(lago_basic_qos(ch, &(lago_basic_qos_t){ .prefetch_count = (uint16_t)prefetch_count }, NULL, NULL), 0);
+    lago_basic_consume_t args = { .queue = "q", .consumer_tag = "c", .on_message = on_message };
+    assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 channel.open-ok\n1 basic.qos-ok\n1 basic.consume-ok consumer_tag=\"c\"");
+    virtual_forget_log(&t->v);
+    return ch;
+}
+
+/* All in one read. */
+static void deliver(unsigned count) {
+    static char lines[600 * 100];
+    size_t size = 0;
+    for (unsigned n = 1; n <= count; n++)
+        size +=
+            (size_t)snprintf(lines + size, sizeof(lines) - size,
+                             "%s1 basic.deliver consumer_tag=\"c\" delivery_tag=%u\n1 header body_size=0", n > 1 ? "\n" : "", n);
+    server_send(&t->v, lines);
+    assert_int_equal(app.received, count);
+}
+
+static void saw_ack(unsigned tag, bool multiple) {
+    char line[80];
+    (void)snprintf(line, sizeof(line), "C> 1 basic.ack delivery_tag=%u%s", tag, multiple ? " multiple=1" : "");
+    if (!virtual_saw(&t->v, line)) fail_msg("not seen: %s", line);
+}
+
+/* Not before message n was told, and before the next one was. */
+static void assert_written_with(size_t n) {
+    assert_int_equal(app.written_with[n - 1], app.written_with[0]);
+    assert_true(app.written_with[n] > app.written_with[0]);
+}
+
+static void neighbours_leave_at_the_end_of_the_turn(void **state) {
+    (void)state;
+    consume(0, false);
+    deliver(200);
+    saw_ack(200, true);
+    assert_int_equal(app.written_with[199], app.written_with[0]);
+    client_end(t);
+}
+
+/* The broker may go on while the rest is worked on. */
+static void half_of_the_prefetch_count_leaves(void **state) {
+    (void)state;
+    consume(10, false);
+    deliver(10);
+    assert_written_with(5);
+    saw_ack(5, true);
+    saw_ack(10, true);
+    client_end(t);
+    consume(3, false);
+    deliver(3);
+    assert_written_with(2);
+    saw_ack(2, true);
+    saw_ack(3, false);
+    client_end(t);
+}
+
+static void the_last_message_waits_for_nothing(void **state) {
+    (void)state;
+    consume(1, false);
+    unsigned turns = t->v.counts.turns;
+    deliver(1);
+    saw_ack(1, false);
+    assert_int_equal(t->v.counts.turns, turns + 1);
+    client_end(t);
+}
+
+static void a_new_prefetch_count_holds_from_then_on(void **state) {
+    (void)state;
+    lago_channel_t *ch = consume(2, false);
+    assert_int_equal(lago_basic_qos(ch, NULL, NULL, NULL), 0);
+    virtual_run(&t->v);
+    deliver(8);
+    saw_ack(8, true);
+    client_end(t);
+}
+
+static void two_milliseconds_are_enough(void **state) {
+    (void)state;
+    consume(0, false);
+    app.takes_ms = 1;
+    deliver(8);
+    assert_written_with(2);
+    saw_ack(2, true);
+    saw_ack(4, true);
+    client_end(t);
+}
+
+/* While all are quick the clock is looked at now and then only. */
+static void a_callback_that_becomes_slow_is_noticed(void **state) {
+    (void)state;
+    consume(0, false);
+    app.takes_ms = 1;
+    app.fast = 100;
+    deliver(200);
+    size_t n = app.fast;
+    while (app.written_with[n] == app.written_with[0]) n++;
+    assert_true(n <= app.fast + 64);
+    client_end(t);
+}
+
+static void single_acks_are_frames_of_their_own(void **state) {
+    (void)state;
+    consume(4, true);
+    deliver(20);
+    for (unsigned n = 1; n <= 20; n++) saw_ack(n, false);
+    assert_int_equal(app.written_with[19], app.written_with[0]); /* which leave together */
+    client_end(t);
+}
+
+/* Not from a callback: nothing is told, so the turn that writes it comes at once. */
+static void outside_a_turn_they_leave_with_the_next_one(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = client_open_channel(t);
+    lago_basic_consume_t args = { .queue = "q", .consumer_tag = "c", .on_message = noted_message, .data = probe(t, "got") };
+    assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 basic.consume-ok consumer_tag=\"c\"");
+    for (unsigned n = 1; n <= 3; n++) {
+        char lines[120];
+        (void)snprintf(lines, sizeof(lines), "1 basic.deliver consumer_tag=\"c\" delivery_tag=%u\n1 header body_size=0", n);
+        server_send(&t->v, lines);
+    }
+    uint64_t before = virtual_time(&t->v);
+    unsigned wakes = t->v.counts.wake;
+    assert_int_equal(lago_basic_ack(ch, 3, 0), 0); /* two below it are open: alone */
+    assert_int_equal(lago_basic_ack(ch, 1, 0), 0);
+    assert_int_equal(lago_basic_ack(ch, 2, 0), 0);
+    assert_true(t->v.counts.wake > wakes);
+    virtual_run(&t->v);
+    saw_ack(3, false);
+    saw_ack(2, true);
+    assert_int_equal(virtual_time(&t->v), before);
+    client_end(t);
+}
+
+/* A delivery races a cancel, and the n-th allocation for it fails. @return whether it could not be given back. */
+static bool cannot_give_back(size_t n) {
+    lago_channel_t *ch = consume(0, false);
+    lago_basic_consume_t args = { .queue = "q", .consumer_tag = "gone", .on_message = on_message };
+    assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 basic.consume-ok consumer_tag=\"gone\"");
+    assert_int_equal(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = "gone" }, NULL, NULL), 0);
+    virtual_run(&t->v);
+    fail_alloc_at(&t->v.alloc, n, false);
+    server_send(&t->v, "1 basic.deliver consumer_tag=\"gone\" delivery_tag=1\n1 header body_size=0");
+    fail_alloc_at(&t->v.alloc, 0, false);
+    return virtual_saw(&t->v, "delivery not given back: *");
+}
+
+/* It is open at the broker, although nobody here has it: a `multiple` would take it from its queue. */
+static void what_could_not_be_given_back_is_not_covered(void **state) {
+    (void)state;
+    bool any = false;
+    for (size_t n = 1; n <= 8; n++) {
+        if (cannot_give_back(n)) {
+            any = true;
+            server_send(&t->v, "1 basic.deliver consumer_tag=\"c\" delivery_tag=2\n1 header body_size=0\n"
+                               "1 basic.deliver consumer_tag=\"c\" delivery_tag=3\n1 header body_size=0");
+            saw_ack(2, false);
+            saw_ack(3, false);
+        }
+        client_end(t);
+    }
+    assert_true(any);
+}
+
+/* What is known by a number is looked up again when its consumer comes back: also behind a delivery that came too late. */
+static void one_that_comes_back_under_its_tag_is_told(void **state) {
+    static const char alike[] = "1 basic.deliver consumer_tag=\"c\" delivery_tag=%u\n1 header body_size=100\n1 body size=100";
+    char line[120];
+    (void)state;
+    memset(&app, 0, sizeof(app));
+    client_init(t);
+    t->v.log_level = LAGO_LOG_ERROR; /* traced deliveries have no number */
+    client_connect(t, NULL);
+    server_handshake(&t->v);
+    journal_clear(t);
+    lago_channel_t *ch = client_open_channel(t);
+    lago_basic_consume_t args = { .queue = "q", .consumer_tag = "c", .on_message = on_message };
+    for (unsigned tag = 1; tag <= 10; tag++) {
+        if (tag == 1 || tag == 8) {
+            assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
+            virtual_run(&t->v);
+            server_send(&t->v, "1 basic.consume-ok consumer_tag=\"c\"");
+        }
+        if (tag == 4) {
+            assert_int_equal(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = "c" }, NULL, NULL), 0);
+            virtual_run(&t->v);
+            server_send(&t->v, "1 basic.cancel-ok consumer_tag=\"c\"");
+        }
+        (void)snprintf(line, sizeof(line), alike, tag);
+        server_send(&t->v, line);
+    }
+    assert_int_equal(app.received, 6);
+    client_end(t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(neighbours_leave_at_the_end_of_the_turn),
+        cmocka_unit_test(half_of_the_prefetch_count_leaves),
+        cmocka_unit_test(the_last_message_waits_for_nothing),
+        cmocka_unit_test(a_new_prefetch_count_holds_from_then_on),
+        cmocka_unit_test(two_milliseconds_are_enough),
+        cmocka_unit_test(a_callback_that_becomes_slow_is_noticed),
+        cmocka_unit_test(single_acks_are_frames_of_their_own),
+        cmocka_unit_test(outside_a_turn_they_leave_with_the_next_one),
+        cmocka_unit_test(what_could_not_be_given_back_is_not_covered),
+        cmocka_unit_test(one_that_comes_back_under_its_tag_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,247 @@
+/*
+ * Deliveries by the short ways and by the long one: what is told must be the same. The long way is taken when the frames come in
+ * pieces; the short ones need them whole, and nobody who traces.
+ */
+#include "peer.h"
+#include "properties.h"
+
+#define CONVERSATIONS 800u
+#define LONG_NAME                                                                                                                \
+    "a name so long that nothing can be remembered of a delivery that has it twice, because both of them together with "         \
+    "all the rest are longer than what is worth remembering, 250 octets"
+
+/* ---------------------------------------------------------------- what a broker sends */
+
+struct letter {
+    struct basic_deliver deliver;
+    uint16_t channel;
+    size_t body_size, pieces;
+    const lago_properties_t *properties;
+};
+
+static const lago_properties_t kinds[] = {
+    { .delivery_mode = 1 },
+    { .content_type = "application/octet-stream", .delivery_mode = 2 },
+    { .content_type = "text/plain", .headers = { NULL, "\1nI\0\0\0\5", 7, 0 } },
+    { .message_id = "1" },
+    { .message_id = "2" },
+    { .app_id = LONG_NAME },
+    { .present = 0 },
+};
+
+static const lago_string_t tags[] = { { "ctag1.0", 7 }, { "ctag1.1", 7 }, { "c", 1 }, { LONG_NAME, sizeof(LONG_NAME) - 1 } };
+static const lago_string_t names[] = { { "", 0 }, { "logs", 4 }, { "logt", 4 }, { LONG_NAME, sizeof(LONG_NAME) - 1 } };
+static const size_t sizes[] = { 256, 1, 0, 16, 255, 4000, 9000 };
+
+#define ROLL(d, array) (array)[dice_below(d, sizeof(array) / sizeof((array)[0]))]
+
+/* Mostly what the last one was but for its tag. */
+static void roll(struct dice *d, struct letter *l) {
+    l->deliver.delivery_tag++;
+    if (dice_below(d, 3) == 0) l->body_size = ROLL(d, sizes);
+    if (dice_below(d, 5) == 0) l->deliver.redelivered = !l->deliver.redelivered;
+    if (dice_below(d, 6) == 0) l->properties = &ROLL(d, kinds);
+    if (dice_below(d, 8) == 0) l->deliver.consumer_tag = ROLL(d, tags);
+    if (dice_below(d, 8) == 0) l->deliver.exchange = ROLL(d, names);
+    if (dice_below(d, 8) == 0) l->deliver.routing_key = ROLL(d, names);
+    if (dice_below(d, 4) == 0) l->channel = (uint16_t)(1 + dice_below(d, 2));
+}
+
+static void add_letter(struct bytes *b, const struct letter *l) {
+    size_t max = FRAME_MIN_SIZE - FRAME_OVERHEAD;
+    bytes_method(b, l->channel, METHOD_BASIC_DELIVER, &l->deliver);
+    bytes_header(b, l->channel, l->body_size, l->properties);
+    for (size_t at = 0; at < l->body_size; at += max)
+        bytes_body(b, l->channel, at, l->body_size - at < max ? l->body_size - at : max);
+}
+
+/* Deliveries, and now and then something else. */
+static void add_conversation(struct bytes *b, struct dice *d) {
+    struct letter l = { .deliver = { .consumer_tag = tags[0], .exchange = names[1], .routing_key = names[2] },
+                        .channel = 1,
+                        .body_size = 256,
+                        .properties = &kinds[1] };
+    for (size_t i = 2 + dice_below(d, 12); i > 0; i--) {
+        roll(d, &l);
+        add_letter(b, &l);
+        if (dice_below(d, 10) == 0) bytes_frame(b, FRAME_HEARTBEAT, 0, NULL, 0);
+        if (dice_below(d, 10) == 0) bytes_method(b, l.channel, METHOD_BASIC_ACK, &(struct basic_ack){ .delivery_tag = 1 });
+    }
+}
+
+/* ---------------------------------------------------------------- by both ways */
+
+static char *copy_of(const char *text) {
+    char *copy = malloc(strlen(text) + 1);
+    assert_non_null(copy);
+    return strcpy(copy, text);
+}
+
+/* Everything that is told, when the input comes in pieces of at most `piece`. */
+static char *told(const struct bytes *b, size_t piece, size_t failing) {
+    struct peer p = { 0 };
+    peer_open(&p);
+    p.session.settings.trace = NULL;
+    if (failing) fail_alloc_at(&p.memory, p.memory.calls + failing, false);
+    for (size_t at = 0; at < b->size; at += piece) peer_feed(&p, b->data + at, b->size - at < piece ? b->size - at : piece);
+    const char *lines = peer_events(&p);
+    char *events = copy_of(lines);
+    peer_deinit(&p);
+    return events;
+}
+
+static void assert_told_alike(const struct bytes *b, struct dice *d) {
+    char *long_way = told(b, 1, 0), *short_way = told(b, SIZE_MAX, 0), *both = told(b, 300 + dice_below(d, 2000), 0);
+    assert_string_equal(short_way, long_way);
+    assert_string_equal(both, long_way);
+    free(long_way);
+    free(short_way);
+    free(both);
+}
+
+static void all_ways_tell_the_same(void **state) {
+    (void)state;
+    for (unsigned i = 1; i <= CONVERSATIONS; i++) {
+        struct dice d = { i };
+        struct bytes b = { 0 };
+        add_conversation(&b, &d);
+        assert_told_alike(&b, &d);
+        bytes_free(&b);
+    }
+}
+
+/* An octet is wrong: the same end, at the same message, or the same other words. */
+static void all_ways_find_the_same_damage(void **state) {
+    (void)state;
+    for (unsigned i = 1; i <= CONVERSATIONS; i++) {
+        struct dice d = { i };
+        struct bytes b = { 0 };
+        add_conversation(&b, &d);
+        b.data[dice_below(&d, b.size)] ^= (uint8_t)(1u << dice_below(&d, 8));
+        assert_told_alike(&b, &d);
+        bytes_free(&b);
+    }
+}
+
+/* In every octet of what comes before the body of the third of three that look alike. */
+static void what_differs_is_seen(void **state) {
+    (void)state;
+    struct letter l = { .deliver = { .consumer_tag = tags[0], .exchange = names[1], .routing_key = names[2] },
+                        .channel = 1,
+                        .body_size = 40,
+                        .properties = &kinds[1] };
+    struct dice d = { 1 };
+    struct bytes b = { 0 };
+    for (int i = 0; i < 3; i++) {
+        l.deliver.delivery_tag++;
+        add_letter(&b, &l);
+    }
+    size_t one = b.size / 3;
+    for (size_t at = 2 * one; at < b.size; at++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            b.data[at] ^= (uint8_t)(1u << bit);
+            assert_told_alike(&b, &d);
+            b.data[at] ^= (uint8_t)(1u << bit);
+        }
+    }
+    bytes_free(&b);
+}
+
+/* Without memory nothing is remembered, and everything told. */
+static void nothing_needs_to_be_remembered(void **state) {
+    (void)state;
+    struct bytes b = { 0 };
+    for (uint64_t tag = 1; tag <= 5; tag++) bytes_deliver(&b, 1, tag, 100, FRAME_MIN_SIZE);
+    char *wanted = told(&b, SIZE_MAX, 0), *got = told(&b, SIZE_MAX, 1);
+    assert_string_equal(got, wanted);
+    free(wanted);
+    free(got);
+    bytes_free(&b);
+}
+
+/* ---------------------------------------------------------------- looking alike */
+
+struct seen {
+    size_t count, alike;
+    uint32_t last;
+    char strings[1024]; /* of the last one with that number */
+};
+
+static void note_alike(struct peer *p, const struct session_event *event) {
+    struct seen *seen = p->data;
+    const struct basic_deliver *m = &event->args->basic_deliver;
+    char strings[1024];
+    struct text t;
+    if (event->type != SESSION_EVENT_CONTENT) return;
+    seen->count++;
+    text_init(&t, strings, sizeof strings);
+    text_addf(&t, "%u %s %s %s ", event->channel, m->consumer_tag.data, m->exchange.data, m->routing_key.data);
+    properties_print(&t, event->properties, 64);
+    if (event->alike == 0) return;
+    if (event->alike == seen->last) {
+        assert_string_equal(strings, seen->strings);
+        seen->alike++;
+    }
+    seen->last = event->alike;
+    memcpy(seen->strings, strings, sizeof strings);
+}
+
+static void open_seen(struct peer *p, struct seen *seen) {
+    *seen = (struct seen){ 0 };
+    peer_open(p);
+    p->session.settings.trace = NULL;
+    p->on_event = note_alike;
+    p->data = seen;
+}
+
+static void those_of_a_queue_look_alike(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct seen seen;
+    struct bytes b = { 0 };
+    open_seen(&p, &seen);
+    for (uint64_t tag = 1; tag <= 10; tag++) bytes_deliver(&b, 1, tag, 20 * tag, FRAME_MIN_SIZE);
+    peer_say(&p, &b);
+    assert_int_equal(seen.count, 10);
+    assert_int_equal(seen.alike, 8); /* but for the first, which is remembered, and the second, which gets the number */
+    peer_deinit(&p);
+}
+
+static void channels_take_turns(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct seen seen;
+    struct bytes b = { 0 };
+    open_seen(&p, &seen);
+    for (uint64_t tag = 1; tag <= 10; tag++)
+        for (uint16_t channel = 1; channel <= 2; channel++) bytes_deliver(&b, channel, tag, 100, FRAME_MIN_SIZE);
+    peer_say(&p, &b);
+    assert_int_equal(seen.count, 20);
+    assert_int_not_equal(seen.last, 0);
+    assert_int_equal(seen.alike, 0); /* each channel has a number of its own */
+    peer_deinit(&p);
+}
+
+static void numbers_stand_for_strings(void **state) {
+    (void)state;
+    for (unsigned i = 1; i <= CONVERSATIONS / 10; i++) {
+        struct dice d = { i };
+        struct peer p = { 0 };
+        struct seen seen;
+        struct bytes b = { 0 };
+        open_seen(&p, &seen);
+        add_conversation(&b, &d);
+        peer_say(&p, &b);
+        peer_deinit(&p);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_ways_tell_the_same),      cmocka_unit_test(all_ways_find_the_same_damage),
+        cmocka_unit_test(what_differs_is_seen),        cmocka_unit_test(nothing_needs_to_be_remembered),
+        cmocka_unit_test(those_of_a_queue_look_alike), cmocka_unit_test(channels_take_turns),
+        cmocka_unit_test(numbers_stand_for_strings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
