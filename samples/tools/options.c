@@ -17,6 +17,8 @@ static struct {
     int ssl;
 } given = { .port = -1, .heartbeat = -1, .timeout_s = TIMEOUT_DEFAULT_S };
 
+enum { OPTION_URL, OPTION_SERVER }; /* where they are in the table */
+
 struct poptOption connection_options[] = {
     { "url", 'u', POPT_ARG_STRING, &given.url, 0, "the AMQP URL to connect to; default: AMQP_URL of the environment",
       "amqp://..." },
@@ -45,6 +47,11 @@ static char auth_username[AUTH_LINE_MAX], auth_password[AUTH_LINE_MAX];
 static char **copies;          /* popt reads a copy of argv: argv itself is about to be overwritten */
 static const char **arguments; /* the same, as popt wants it */
 static poptContext context;
+
+void options_letters(char url, char server) {
+    connection_options[OPTION_URL].shortName = url;
+    connection_options[OPTION_SERVER].shortName = server;
+}
 
 const char *options_program(void) { return program; }
 
@@ -80,7 +87,8 @@ static void hide_in_url(char *url) {
 
 /* Whether this is a cluster of short options that ends with -u, or has its argument in it. */
 static char *argument_of_u(char *text) {
-    char *u = text[0] == '-' && text[1] != '-' ? strchr(text, 'u') : NULL;
+    char letter = connection_options[OPTION_URL].shortName;
+    char *u = text[0] == '-' && text[1] != '-' && letter ? strchr(text, letter) : NULL;
     return u ? u + 1 : NULL;
 }
 

@@ -8,11 +8,14 @@
 #include <lago.h>
 #include <popt.h>
 
-/* The last line but one in the table of each tool. */
+/* The last line but one in the table of each tool; --help says what letters --url and --server have, see options_letters. */
 #define CONNECTION_OPTIONS                                                                                                       \
     { NULL, '\0', POPT_ARG_INCLUDE_TABLE, connection_options, 0, "Connection options", NULL }
 
 extern struct poptOption connection_options[];
+
+/* Before options_read, in a tool that needs 'u' or 's' for something else: other letters for --url and --server, '\0' for none. */
+void options_letters(char url, char server);
 
 /*
  * Read the command line into the variables of `table`. Does not return after --help (exit code 0) or a mistake (one line on

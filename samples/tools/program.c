@@ -84,6 +84,7 @@ void program_close(program_t *p) {
     lago_close_t options = { .timeout_ms = p->signum || p->complaint[0] ? HURRIED_CLOSE_MS : 0 };
     if (!p->conn) p->ended = true;
     lago_connection_close(p->conn, &options); /* a second time, or too late, it does nothing */
+    for (program_link_t *link = p->links; link; link = link->next) lago_connection_close(link->conn, &options);
 }
 
 /* Without our handlers the signal does what it always does. Only as process 1 of a container it may be without effect. */
@@ -111,7 +112,7 @@ static void on_connection_end(lago_connection_t *conn, const lago_reason_t *reas
     program_t *p = data;
     (void)conn;
     program_fail(p, "the connection has ended", reason);
-    p->ended = true;
+    p->ended = --p->living == 0;
 }
 
 static void on_channel_end(lago_channel_t *ch, const lago_reason_t *reason, void *data) {
@@ -136,10 +137,55 @@ static void on_still_blocked(lago_connection_t *conn, int status, void *data) {
         program_note("the broker takes no messages for now (memory or disk alarm); waiting");
 }
 
+/* One of several connections tells for all. Only words: nothing is lost if this fails. */
+static void note_blocked(program_t *p, lago_connection_t *conn) {
+    if (p->will_note_blocked) return;
+    p->will_note_blocked = lago_connection_call_later(conn, BLOCKED_NOTE_MS, on_still_blocked, p, NULL) == 0;
+}
+
 static void on_blocked(lago_connection_t *conn, lago_string_t reason, void *data) {
     (void)reason;
-    lago_connection_call_later(conn, BLOCKED_NOTE_MS, on_still_blocked, data,
-                               NULL); /* only words: nothing is lost if this fails */
+    note_blocked(data, conn);
+}
+
+/* ---------------------------------------------------------------- further connections */
+
+static void on_link_open(lago_connection_t *conn, void *data) {
+    program_link_t *link = data;
+    (void)conn;
+    link->on_open(link);
+}
+
+static void on_link_end(lago_connection_t *conn, const lago_reason_t *reason, void *data) {
+    on_connection_end(conn, reason, ((program_link_t *)data)->program);
+}
+
+static void on_link_blocked(lago_connection_t *conn, lago_string_t reason, void *data) {
+    on_blocked(conn, reason, ((program_link_t *)data)->program);
+}
+
+bool program_connect(program_t *p, program_link_t *link) {
+    lago_connection_options_t options = {
+        .parameters = p->parameters,
+        .context = p->context,
+        .on_open = on_link_open,
+        .on_open_error = on_link_end,
+        .on_close = on_link_end,
+        .on_blocked = on_link_blocked,
+        .data = link,
+    };
+    link->program = p;
+    if (!program_took(p, "cannot connect", lago_connect(&p->loop, NULL, &options, &link->conn))) return false;
+    link->next = p->links;
+    p->links = link;
+    p->living++;
+    return true;
+}
+
+void program_connected(program_t *p) {
+    lago_parameters_free(p->parameters);
+    p->parameters = NULL;
+    options_forget();
 }
 
 /* ---------------------------------------------------------------- the beginning */
@@ -175,16 +221,15 @@ static void on_connection_open(lago_connection_t *conn, void *data) {
 }
 
 static void connect_to_broker(program_t *p) {
-    lago_parameters_t *parameters;
     lago_reason_t reason;
-    int rc = options_parameters(&parameters, &reason);
+    int rc = options_parameters(&p->parameters, &reason);
     if (rc < 0) {
         program_fail(p, "cannot connect", &reason);
         options_forget();
         return;
     }
     lago_connection_options_t options = {
-        .parameters = parameters,
+        .parameters = p->parameters,
         .context = p->context,
         .on_open = on_connection_open,
         .on_open_error = on_connection_end,
@@ -194,8 +239,8 @@ static void connect_to_broker(program_t *p) {
         .data = p,
     };
     rc = lago_connect(&p->loop, NULL, &options, &p->conn);
-    lago_parameters_free(parameters);
-    options_forget();
+    if (rc == 0) p->living++;
+    if (!p->will_connect || rc < 0) program_connected(p);
     if (rc < 0 && p->refusal[0])
         program_complain(p, "%s", p->refusal);
     else
@@ -229,6 +274,8 @@ void program_run(program_t *p, void (*start)(program_t *p)) {
 
 int program_end(program_t *p, const char *more) {
     if (p->complaint[0]) program_note("%s%s", p->complaint, more ? more : "");
+    program_connected(p);
+    for (program_link_t *link = p->links; link; link = link->next) lago_connection_free(link->conn);
     lago_connection_free(p->conn); /* and its channel */
     lago_context_free(p->context);
     uv_close((uv_handle_t *)&p->patience, NULL);

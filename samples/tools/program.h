@@ -14,12 +14,23 @@
 
 #define PROGRAM_SIGNALS 3
 
+/* A further connection, for a tool that needs several. The memory is the tool's, until program_end has returned. */
+typedef struct program_link {
+    void (*on_open)(struct program_link *link);
+    lago_connection_t *conn;
+
+    /* program.c's own */
+    struct program *program;
+    struct program_link *next;
+} program_link_t;
+
 typedef struct program {
     uv_loop_t loop;
     lago_connection_t *conn;
     lago_channel_t *ch;
     void (*on_stop)(struct program *p); /* stop in good order, then program_close; default: program_close at once */
     lago_connection_event_cb on_drain;  /* `data` is the program */
+    bool will_connect;                  /* more than once: until program_connected, what is known of passwords is kept */
     int exit_code;
 
     /* program.c's own */
@@ -27,8 +38,11 @@ typedef struct program {
     uv_signal_t signals[PROGRAM_SIGNALS];
     uv_timer_t patience; /* after a signal: how long on_stop may take */
     lago_context_t *context;
-    int signum; /* that ends us, 0 for none */
-    bool ended; /* the connection has */
+    lago_parameters_t *parameters; /* while there are connections to be made */
+    program_link_t *links;
+    unsigned living; /* connections that have not ended */
+    int signum;      /* that ends us, 0 for none */
+    bool ended;      /* all connections have */
     bool will_note_blocked;
     char complaint[768]; /* the first failure; what follows from it is no news */
     char refusal[768];   /* why lago_connect said no, from the log */
@@ -40,10 +54,19 @@ typedef struct program {
  */
 void program_run(program_t *p, void (*start)(program_t *p));
 
+/*
+ * From `start` on, if will_connect is set: one more connection, by the same options. It has the program's end, as the program has
+ * the end of each: who loses one, or closes, closes all. Returns whether the call was taken, as program_took.
+ */
+bool program_connect(program_t *p, program_link_t *link);
+
+/* There will be no more. */
+void program_connected(program_t *p);
+
 /* Print the complaint, if any, and `more` behind it (or NULL); end with the exit code, or by the signal that stopped us. */
 int program_end(program_t *p, const char *more);
 
-/* Say goodbye to the broker; program_run returns when it has answered, or after a while. */
+/* Say goodbye to the broker, on all connections; program_run returns when it has answered, or after a while. */
 void program_close(program_t *p);
 
 /* Something was refused, or cut off by the end of channel or connection: the first one is told, and the program closes. */
