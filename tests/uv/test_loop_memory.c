@@ -140,7 +140,7 @@ static void tls_broker_that_never_reads(void **state) {
 
 /* ---------------------------------------------------------------- the way in */
 
-#define ROUNDS 20
+#define ROUNDS 6
 #define ROW    500
 
 static void deliver(int round) {

@@ -1,0 +1,61 @@
+/* Clocks, and one line of figures. Knows no AMQP. */
+#include "report.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+double bench_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static double seconds(struct timeval time) { return (double)time.tv_sec + (double)time.tv_usec * 1e-6; }
+
+struct bench_mark bench_mark(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (struct bench_mark){ bench_now(), seconds(usage.ru_utime), seconds(usage.ru_stime) };
+}
+
+const char *bench_environment(const char *name, const char *otherwise) {
+    const char *value = getenv(name);
+    return value != NULL ? value : otherwise;
+}
+
+/* The peak of this program: ru_maxrss survives exec. */
+static long peak_kb(void) {
+    char line[256];
+    long peak = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    if (status == NULL) return 0;
+    while (fgets(line, sizeof line, status) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0) peak = strtol(line + 6, NULL, 10);
+    fclose(status);
+    return peak;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void print_latencies(uint64_t count, double *latencies) {
+    qsort(latencies, (size_t)count, sizeof *latencies, by_size);
+    printf(" p50_us=%.1f p99_us=%.1f min_us=%.1f", latencies[count / 2] * 1e6, latencies[(size_t)((double)count * 0.99)] * 1e6,
+           latencies[0] * 1e6);
+}
+
+void bench_report(const char *peer, const char *mode, uint64_t count, size_t size, struct bench_mark begin, double *latencies) {
+    struct bench_mark end = bench_mark();
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    double wall = end.wall - begin.wall, user = end.user - begin.user, system = end.system - begin.system, n = (double)count;
+    printf("peer=%s mode=%s size=%zu count=%llu wall_s=%.4f msgs_s=%.0f user_s=%.4f sys_s=%.4f cpu_ns=%.1f user_ns=%.1f", peer,
+           mode, size, (unsigned long long)count, wall, n / wall, user, system, (user + system) * 1e9 / n, user * 1e9 / n);
+    printf(" maxrss_kb=%ld nivcsw=%ld nvcsw=%ld", peak_kb(), usage.ru_nivcsw, usage.ru_nvcsw);
+    if (latencies != NULL && count > 0) print_latencies(count, latencies);
+    printf("\n");
+}
