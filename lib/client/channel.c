@@ -59,9 +59,7 @@ static lago_channel_t *channel_new(lago_connection_t *conn, const lago_channel_o
         ch->single_acks = options->single_acks;
     }
     list_init(&ch->in_connection);
-    list_init(&ch->in_ended);
     list_init(&ch->operations);
-    list_init(&ch->publishers);
     return ch;
 }
 
@@ -239,7 +237,8 @@ void channel_end(lago_channel_t *ch, const lago_reason_t *reason, uint64_t publi
     disown(ch);
     ch->reason = mem_alloc(ch->conn->alloc, sizeof(*reason));
     if (ch->reason) *ch->reason = *reason;
-    list_append(&ch->conn->ended_channels, &ch->in_ended);
+    list_remove(&ch->in_connection);
+    list_append(&ch->conn->ended_channels, &ch->in_connection);
     ch->conn->errands = true;
     connection_wake(ch->conn, true);
 }
@@ -260,7 +259,6 @@ void channel_destroy(lago_channel_t *ch) {
     deadline_cancel(conn, &ch->deadline);
     channel_enter(ch, LAGO_CHANNEL_CLOSED);
     list_remove(&ch->in_connection);
-    list_remove(&ch->in_ended);
     disown(ch);
     if (ch->options.free_data) ch->options.free_data(ch->options.data);
     mem_free(conn->alloc, ch->reply_text);
@@ -286,7 +284,6 @@ void lago_channel_free(lago_channel_t *ch) {
     hold_drop_all(ch, false);
     disown(ch);
     deadline_cancel(conn, &ch->deadline);
-    list_remove(&ch->in_ended);
     list_remove(&ch->in_connection);
     list_append(&conn->garbage, &ch->in_connection);
     connection_wake(conn, conn->stage == STAGE_CLOSING || conn->drain_owed || halted); /* what it held may be gone */

@@ -54,8 +54,7 @@ struct channel_callbacks {
 
 /* A connection may have thousands, most of them idle: what they need for their work is made when the work begins. */
 struct lago_channel {
-    struct list in_connection; /* connection.channels */
-    struct list in_ended;      /* connection.ended_channels */
+    struct list in_connection; /* connection.channels, or .ended_channels while its end is told; freed: .garbage */
     lago_connection_t *conn;
     struct channel_callbacks options;
     int error; /* the first call that failed */
@@ -77,7 +76,7 @@ struct lago_channel {
     /* publishing */
     uint64_t published; /* publishes accepted, before confirm.select too */
     struct confirming *confirming;
-    struct list publishers; /* lago_publisher.node */
+    struct list *publishers; /* the first of a ring of lago_publisher.node; NULL: none */
 };
 
 /* What it needs for consumers and deliveries, for numbered publishes: be there, 0 or LAGO_ENOMEM; go, when nothing came of it. */

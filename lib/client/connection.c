@@ -243,6 +243,7 @@ static void tear_down(lago_connection_t *conn) {
     conn->settling = NULL;
     later_clear(conn);
     destroy_channels(&conn->channels);
+    destroy_channels(&conn->ended_channels);
     destroy_channels(&conn->garbage);
     rpc_reap(conn);
     publishers_reap(conn);

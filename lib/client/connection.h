@@ -178,8 +178,8 @@ struct lago_connection {
     struct timer_heap timers;   /* every deadline of this connection but the session's */
     struct list operations;     /* struct operation, in the order of the calls */
     unsigned late_answers;      /* to operations of the connection itself whose deadline has passed */
-    struct list channels;       /* handles, lago_channel.in_connection: living, ended, until they are freed */
-    struct list ended_channels; /* lago_channel.in_ended: whose end is being told */
+    struct list channels;       /* handles, lago_channel.in_connection: living, and ended ones until they are freed */
+    struct list ended_channels; /* the same: whose end is being told */
     struct lender lender;       /* of bodies: those to give back */
     struct list later;          /* struct later */
     uint64_t later_ids;

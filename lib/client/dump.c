@@ -158,6 +158,11 @@ static void add_channel(struct text *t, const lago_channel_t *ch) {
     consumers_describe(ch, t, CONSUMERS_SHOWN);
 }
 
+static void add_channels(struct text *t, const struct list *channels, unsigned *count) {
+    for (struct list *node = channels->next; node != channels; node = node->next)
+        if (++*count <= CHANNELS_SHOWN) add_channel(t, LIST_ENTRY(node, lago_channel_t, in_connection));
+}
+
 size_t lago_connection_dump(const lago_connection_t *conn, char *buffer, size_t size) {
     struct text t;
     unsigned count = 0;
@@ -165,8 +170,8 @@ size_t lago_connection_dump(const lago_connection_t *conn, char *buffer, size_t 
     if (!conn) return t.length;
     add_connection(&t, conn);
     add_operations(&t, conn, NULL);
-    for (struct list *node = conn->channels.next; node != &conn->channels; node = node->next)
-        if (++count <= CHANNELS_SHOWN) add_channel(&t, LIST_ENTRY(node, lago_channel_t, in_connection));
+    add_channels(&t, &conn->channels, &count);
+    add_channels(&t, &conn->ended_channels, &count);
     if (count > CHANNELS_SHOWN) text_addf(&t, "  and %u channels more\n", count - CHANNELS_SHOWN);
     return t.length;
 }

@@ -32,7 +32,8 @@ static void tell_channel(lago_channel_t *ch) {
     const lago_reason_t *reason = lago_channel_reason(ch);
     lago_channel_end_cb told = ch->opened ? ch->options.on_close : ch->options.on_open;
     void (*free_data)(void *data) = ch->options.free_data;
-    list_remove(&ch->in_ended);
+    list_remove(&ch->in_connection);
+    list_append(&ch->conn->channels, &ch->in_connection);
     ch->options.free_data = NULL;
     if (told)
         told(ch, reason, ch->options.data);
@@ -50,7 +51,7 @@ static bool tell_operation(lago_channel_t *ch) {
 bool ending_channel_step(lago_connection_t *conn) {
     struct list *node = list_first(&conn->ended_channels);
     if (!node) return false;
-    lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_ended);
+    lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_connection);
     watch_calling(conn, "a channel's end", ch->number);
     switch ((enum channel_ending)ch->ending) {
     case CHANNEL_TELL_OPERATIONS:

@@ -94,6 +94,14 @@ int lago_connection_histogram(const lago_connection_t *conn, lago_metric_t metri
     return 0;
 }
 
+static void count_channels(lago_counters_t *counters, const struct list *channels) {
+    for (struct list *node = channels->next; node != channels; node = node->next) {
+        const lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_connection);
+        counters->channels += ch->state == LAGO_CHANNEL_OPEN;
+        if (ch->consuming) counters->consumers += ch->consuming->consumers.count;
+    }
+}
+
 lago_counters_t lago_connection_counters(const lago_connection_t *conn) {
     if (!conn) return (lago_counters_t){ 0 };
     const struct counters *own = &conn->counters;
@@ -121,10 +129,7 @@ lago_counters_t lago_connection_counters(const lago_connection_t *conn) {
     counters.heartbeats_sent = session->heartbeats_sent;
     counters.heartbeats_received = session->heartbeats_received;
     if (conn->blocked_since_us) counters.blocked_ms += (connection_clock_us(conn) - conn->blocked_since_us) / 1000u;
-    for (struct list *node = conn->channels.next; node != &conn->channels; node = node->next) {
-        const lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_connection);
-        counters.channels += ch->state == LAGO_CHANNEL_OPEN;
-        if (ch->consuming) counters.consumers += ch->consuming->consumers.count;
-    }
+    count_channels(&counters, &conn->channels);
+    count_channels(&counters, &conn->ended_channels);
     return counters;
 }

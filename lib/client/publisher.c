@@ -88,6 +88,23 @@ bool publisher_ready_step(lago_connection_t *conn) {
     return true;
 }
 
+/* ---------------------------------------------------------------- those of a channel */
+
+/* A ring without a head: a channel without publishers, as most are, pays for a pointer only. */
+static lago_publisher_t *publisher_first(const lago_channel_t *ch) {
+    return ch->publishers ? LIST_ENTRY(ch->publishers, lago_publisher_t, node) : NULL;
+}
+
+static lago_publisher_t *publisher_next(const lago_channel_t *ch, const lago_publisher_t *p) {
+    return p->node.next != ch->publishers ? LIST_ENTRY(p->node.next, lago_publisher_t, node) : NULL;
+}
+
+static void leave_channel(lago_publisher_t *p) {
+    if (p->ch->publishers == &p->node) p->ch->publishers = list_first(&p->node);
+    list_remove(&p->node);
+    p->ch = NULL;
+}
+
 /* ---------------------------------------------------------------- the handle */
 
 static int check_options(const lago_channel_t *ch, const lago_publisher_options_t *options) {
@@ -134,7 +151,10 @@ int lago_publisher_new(lago_channel_t *ch, const lago_publisher_options_t *optio
         mem_free(ch->conn->alloc, p);
         return channel_result(ch, rc);
     }
-    list_append(&ch->publishers, &p->node);
+    if (ch->publishers)
+        list_append(ch->publishers, &p->node);
+    else
+        ch->publishers = &p->node;
     *result = p;
     return 0;
 }
@@ -158,10 +178,9 @@ void lago_publisher_free(lago_publisher_t *p) {
     if (!p || !p->ch) return;
     lago_connection_t *conn = p->conn;
     if (p->ch->confirming) conn->owed_publishes -= confirms_detach(&p->ch->confirming->confirms, p);
-    p->ch = NULL;
+    leave_channel(p);
     forget_ready(p);
     forget_run(p);
-    list_remove(&p->node);
     list_append(&conn->freed_publishers, &p->node);
     connection_wake(conn, conn->stage == STAGE_CLOSING);
     connection_reap(conn);
@@ -177,26 +196,23 @@ void publishers_reap(lago_connection_t *conn) {
 }
 
 void publishers_forget(lago_channel_t *ch) {
-    for (struct list *node = ch->publishers.next; node != &ch->publishers; node = node->next) {
-        forget_ready(LIST_ENTRY(node, lago_publisher_t, node));
-        forget_run(LIST_ENTRY(node, lago_publisher_t, node));
+    for (lago_publisher_t *p = publisher_first(ch); p; p = publisher_next(ch, p)) {
+        forget_ready(p);
+        forget_run(p);
     }
 }
 
 void publishers_destroy(lago_channel_t *ch) {
     publishers_forget(ch);
-    for (struct list *node; (node = list_first(&ch->publishers)) != NULL;) {
-        lago_publisher_t *p = LIST_ENTRY(node, lago_publisher_t, node);
-        list_remove(node);
-        p->ch = NULL; /* free_data may free it once more */
+    for (lago_publisher_t *p; (p = publisher_first(ch)) != NULL;) {
+        leave_channel(p); /* free_data may free it once more */
         call_free_data(p);
         publisher_release(p);
     }
 }
 
 bool publishers_end_step(lago_channel_t *ch) {
-    for (struct list *node = ch->publishers.next; node != &ch->publishers; node = node->next) {
-        lago_publisher_t *p = LIST_ENTRY(node, lago_publisher_t, node);
+    for (lago_publisher_t *p = publisher_first(ch); p; p = publisher_next(ch, p)) {
         forget_ready(p);
         if (!p->options.free_data) continue;
         call_free_data(p);
