@@ -8,7 +8,7 @@
  *
  *   connection__stage  conn, stage                              0 dialing 1 open 2 closing 3 ending 4 finishing 5 ended
  *   connection__end    conn, code                               LAGO_E*
- *   event              conn, channel, method                    class << 16 | method; 0: no method
+ *   event              conn, channel, method                    class << 16 | method; 0: no method. Not of messages
  *   frame__in          session, type, channel, size             size of the payload
  *   frames__out        session, count, size                     put into the output queue
  *   written            conn, size                               taken by the system

@@ -47,7 +47,7 @@ int lago_connection_close(lago_connection_t *conn, const lago_close_t *options) 
     conn->closing.reply_text = text;
     conn->closing.reply_code = how->reply_code ? how->reply_code : REPLY_SUCCESS;
     conn->closing.await_confirms = !how->no_await_confirms;
-    conn->halted &= ~HALT_PAUSED;
+    connection_halt(conn, HALT_PAUSED, false);
     for (struct list *node = conn->channels.next; node != &conn->channels; node = node->next)
         hold_drop_all(LIST_ENTRY(node, lago_channel_t, in_connection), true); /* before the stage: see lago_channel_close */
     connection_set_stage(conn, STAGE_CLOSING);

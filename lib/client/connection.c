@@ -301,7 +301,7 @@ void connection_reap(lago_connection_t *conn) {
 
 void lago_connection_free(lago_connection_t *conn) {
     if (!conn) return;
-    conn->freed = true;
+    conn->freed = conn->errands = true;
     connection_reap(conn);
 }
 
@@ -337,10 +337,7 @@ static int set_paused(lago_connection_t *conn, bool paused) {
     if (!conn) return LAGO_EINVAL;
     if (conn->stage >= STAGE_ENDING) return LAGO_ECLOSED;
     connection_touch(conn);
-    if (paused && conn->stage != STAGE_CLOSING)
-        conn->halted |= HALT_PAUSED;
-    else
-        conn->halted &= ~HALT_PAUSED;
+    connection_halt(conn, HALT_PAUSED, paused && conn->stage != STAGE_CLOSING);
     connection_wake(conn, true);
     return 0;
 }

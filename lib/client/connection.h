@@ -241,6 +241,12 @@ lago_phase_t connection_phase(const lago_connection_t *conn);
 /* A door: time enters the session here when the caller comes from outside the loop's callbacks. */
 void connection_touch(lago_connection_t *conn);
 
+/* Take no input any more for this reason, or not for this one. */
+static inline void connection_halt(lago_connection_t *conn, unsigned why, bool on) {
+    conn->halted = on ? conn->halted | why : conn->halted & ~why;
+    conn->errands = true;
+}
+
 /* The same, for calls that come by the thousand: the clock is read once until the transport asks what is wanted. */
 static inline void connection_touch_once(lago_connection_t *conn) {
     if (conn->touched) return;

@@ -143,6 +143,7 @@ static void opened(lago_connection_t *conn) {
 }
 
 __attribute__((noinline)) static void any_event(lago_connection_t *conn, const struct session_event *event) {
+    PROBE3(event, conn, event->channel, event->info ? event->info->id : 0);
     switch (event->type) {
     case SESSION_EVENT_START: login_start(conn, &event->args->connection_start); return;
     case SESSION_EVENT_SECURE: login_secure(conn, &event->args->connection_secure); return;
@@ -170,7 +171,6 @@ __attribute__((noinline)) static void any_event(lago_connection_t *conn, const s
 }
 
 void dispatch_event(lago_connection_t *conn, const struct session_event *event) {
-    PROBE3(event, conn, event->channel, event->info ? event->info->id : 0);
     if (event->info) watch_calling(conn, event->info->name, event->channel);
     if (event->type == SESSION_EVENT_CONTENT && event->owner) /* nearly all of them */
         content(conn, event->owner, event);

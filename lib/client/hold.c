@@ -10,11 +10,9 @@
 /* As much as a read buffer at its largest: what came with one read can be held, and the connection's others go on. */
 #define HELD_SIZE_MAX ((size_t)LAGO_HELD_SIZE_MAX)
 
-static void halt(lago_connection_t *conn, unsigned why, bool on) { conn->halted = on ? conn->halted | why : conn->halted & ~why; }
-
 static void count_held(lago_connection_t *conn, size_t more, size_t less) {
     conn->held_size = conn->held_size + more - less;
-    halt(conn, HALT_HELD, conn->held_size > HELD_SIZE_MAX);
+    connection_halt(conn, HALT_HELD, conn->held_size > HELD_SIZE_MAX);
 }
 
 /* A body that comes in pieces cannot be held: its next piece stays where it is. */
@@ -23,7 +21,7 @@ static void stall(struct consumer *consumer, bool on) {
     if (consumer->stalls == on) return;
     consumer->stalls = on;
     conn->stalled_count += on ? 1u : -1u;
-    halt(conn, HALT_BODY, conn->stalled_count > 0);
+    connection_halt(conn, HALT_BODY, conn->stalled_count > 0);
 }
 
 /* Its turn has come, or is over. */
@@ -31,7 +29,7 @@ static void queue_resumed(struct consumer *consumer, bool on) {
     lago_connection_t *conn = consumer->ch->conn;
     list_remove(&consumer->in_resumed);
     if (on) list_append(&conn->resumed, &consumer->in_resumed);
-    halt(conn, HALT_RESUMED, !list_empty(&conn->resumed));
+    connection_halt(conn, HALT_RESUMED, !list_empty(&conn->resumed));
 }
 
 void consumer_route(struct consumer *consumer) {

@@ -51,7 +51,7 @@ static bool holds(const lago_channel_t *ch) { return ch->consuming && ch->consum
 __attribute__((noinline)) static void leave(lago_channel_t *ch) {
     struct session *session = &ch->conn->session;
     session_flush_acks(session);
-    if (!ch->single_acks && session->input_size > 0) ch->conn->hurried = true;
+    if (!ch->single_acks && session->input_size > 0) ch->conn->hurried = true, ch->conn->row = 0;
 }
 
 /* Apart, so that the usual way does not pay for their registers. */

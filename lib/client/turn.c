@@ -33,27 +33,28 @@ static bool settle_step(lago_connection_t *conn) {
 
 static bool event_step(lago_connection_t *conn) {
     struct session_event event;
-    if (conn->halted && conn->session.state != SESSION_ENDED) return hold_step(conn);
-    if (conn->stage > STAGE_CLOSING || !session_next_event(&conn->session, &event)) return false;
+    if (!session_next_event(&conn->session, &event)) return false;
     dispatch_event(conn, &event);
     return true;
 }
 
 /* Nothing but events of the broker: the case of nearly every step. Whoever makes this false sets conn->errands. */
 static bool is_quiet(const lago_connection_t *conn) {
-    return !conn->settling && !conn->drain_owed && conn->attempts.phase_count == 0 && !lender_has_some(&conn->lender) &&
-           list_empty(&conn->ended_channels) && list_empty(&conn->lost_rpcs) && list_empty(&conn->ready_publishers) &&
-           conn->stage < STAGE_ENDING;
+    return !conn->settling && !conn->halted && !conn->drain_owed && conn->attempts.phase_count == 0 &&
+           !lender_has_some(&conn->lender) && list_empty(&conn->ended_channels) && list_empty(&conn->lost_rpcs) &&
+           list_empty(&conn->ready_publishers) && conn->stage < STAGE_ENDING && !conn->freed;
 }
 
 /* One thing, the most urgent first: what was settled and what has ended is told before new events are looked at. */
 __attribute__((noinline)) static bool errand_step(lago_connection_t *conn) {
     conn->errands = !is_quiet(conn);
+    if (conn->freed) return false;
     if (phase_step(conn)) return true;
     if (settle_step(conn) || release_step(conn) || ending_channel_step(conn)) return true;
     if (publisher_ready_step(conn) || drain_step(conn)) return true;
     if (!list_empty(&conn->lost_rpcs) && rpc_lost_step(conn)) return true;
-    if (conn->stage == STAGE_ENDING) return ending_step(conn);
+    if (conn->stage >= STAGE_ENDING) return conn->stage == STAGE_ENDING && ending_step(conn);
+    if (conn->halted && conn->session.state != SESSION_ENDED) return hold_step(conn);
     return event_step(conn);
 }
 
@@ -66,22 +67,20 @@ static void run_steps(lago_connection_t *conn) {
     uint64_t start = conn->session.now, looked = start;
     unsigned called = 0; /* since the last look at the clock */
     conn->row = 2;       /* one message alone, a round trip: no look */
-    for (unsigned count = 1; !conn->freed; count++) {
+    for (unsigned count = 1;; count++) {
         conn->told = 1;
         if (!step(conn)) return;
         watch_after(conn);
         called += conn->told;
-        if (called >= conn->row) {
-            uint64_t now = transport_now_ms(&conn->transport);
-            conn->hurried = conn->hurried || now - start >= TURN_MS;
-            conn->row = now > looked ? 1 : conn->row < STEPS_PER_CLOCK ? 2 * conn->row : conn->row;
-            looked = now;
-            called = 0;
-        }
-        if (count < TURN_STEPS && !conn->hurried) continue;
-        conn->turn_wanted = true;
-        return;
+        if (called < conn->row) continue;
+        uint64_t now = transport_now_ms(&conn->transport);
+        conn->row = now > looked ? 1 : conn->row < STEPS_PER_CLOCK ? 2 * conn->row : conn->row;
+        looked = now;
+        called = 0;
+        if (now - start >= TURN_MS) conn->hurried = true;
+        if (conn->hurried || count >= TURN_STEPS) break;
     }
+    conn->turn_wanted = true;
 }
 
 static void run_timers(lago_connection_t *conn) {

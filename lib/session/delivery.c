@@ -10,6 +10,7 @@
 #include "everyday.h"
 #include "internal.h"
 #include "probes.h"
+#include <stddef.h>
 #include <string.h>
 
 /* What comes before a body's size: names and a few properties, in whole blocks. Longer ones are read each time. */
@@ -17,7 +18,8 @@
 
 /* Compared at once (profile: word by word took three times as long, and so did memcmp). */
 #define BLOCK 16u
-typedef uint64_t block __attribute__((vector_size(BLOCK)));
+typedef uint64_t block
+    __attribute__((vector_size(BLOCK), aligned(_Alignof(max_align_t) < BLOCK ? _Alignof(max_align_t) : BLOCK)));
 _Static_assert(LAST_MAX % (2 * BLOCK) == 0, "whole pairs of blocks");
 
 /* What two that look alike may differ in: delivery tag and `redelivered` (1.8.3.9), body size (4.2.6.1); where they stand in payloads. */
@@ -29,13 +31,15 @@ _Static_assert(LAST_MAX % (2 * BLOCK) == 0, "whole pairs of blocks");
 /* A delivery, up to the size of its body frame. */
 struct last_delivery {
     uint32_t alike;       /* what its strings are known by; 0: only `octets` is set, as they came */
-    uint16_t block_count; /* of `frames`, in pairs */
+    uint16_t block_count; /* of `frames`, before the last pair */
+    uint16_t left_min;    /* octets of input that are looked at: the last pair may reach into the body */
     uint16_t channel, method_size, header_size;
     uint16_t tag_at, body_size_at, size; /* in the frames */
+    block mask[2];                       /* of the last pair: zero behind the frames */
+    block frames[LAST_MAX / BLOCK];      /* as they came, but for what they may differ in: that is the next one's */
     union method_args args;              /* views into `octets`, terminated */
     lago_properties_t properties;
     uint8_t octets[LAST_MAX];
-    uint8_t frames[LAST_MAX], mask[LAST_MAX]; /* as they came, but zero where they may differ, and behind */
 };
 
 /* A frame of this type and channel, whole and with its end octet. @return its payload, NULL if it is not that. */
@@ -93,64 +97,59 @@ static inline block block_at(const uint8_t *octets, size_t i) {
     return b;
 }
 
-static inline bool looks_like(const struct last_delivery *last, const uint8_t *at, size_t left) {
+/* What they may differ in is taken over first: then nothing differs there. */
+static inline bool looks_like(struct last_delivery *last, const uint8_t *at, size_t left) {
+    uint8_t *frames = (uint8_t *)last->frames;
+    size_t i = 0, end = last->block_count;
+    if (left < last->left_min) return false;
+    memcpy(frames + last->tag_at, at + last->tag_at, TAG_SIZE);
+    memcpy(frames + last->body_size_at, at + last->body_size_at, BODY_SIZE_SIZE);
     block differ = { 0 };
-    if (left < last->block_count * BLOCK + sizeof(uint32_t)) return false; /* the last one may reach into the body */
-    for (size_t i = 0; i < last->block_count; i += 2) {
-        differ |= (block_at(at, i) ^ block_at(last->frames, i)) & block_at(last->mask, i);
-        differ |= (block_at(at, i + 1) ^ block_at(last->frames, i + 1)) & block_at(last->mask, i + 1);
-    }
+    for (; i < end; i += 2) differ |= (block_at(at, i) ^ last->frames[i]) | (block_at(at, i + 1) ^ last->frames[i + 1]);
+    differ |=
+        ((block_at(at, i) ^ last->frames[i]) & last->mask[0]) | ((block_at(at, i + 1) ^ last->frames[i + 1]) & last->mask[1]);
     return (differ[0] | differ[1]) == 0;
-}
-
-/* What they may differ in. */
-static void blank(const struct last_delivery *last, uint8_t *octets) {
-    memset(octets + last->tag_at, 0, TAG_SIZE);
-    memset(octets + last->body_size_at, 0, BODY_SIZE_SIZE);
 }
 
 static bool same(const struct last_delivery *last, const uint8_t *at, size_t from, size_t to) {
     return memcmp(last->octets + from, at + from, to - from) == 0;
 }
 
-__attribute__((noinline)) static bool looks_like_first(const struct last_delivery *last, const uint8_t *at, size_t left) {
+static bool looks_like_first(const struct last_delivery *last, const uint8_t *at, size_t left) {
     size_t names = last->tag_at + TAG_SIZE, properties = last->body_size_at + BODY_SIZE_SIZE;
     return last->size > 0 && left > last->size + sizeof(uint32_t) && same(last, at, properties, last->size) &&
            same(last, at, 0, last->tag_at) && same(last, at, names, last->body_size_at);
 }
 
 /* The second of its kind: only now, because most messages that differ from the last also differ from the next. */
-__attribute__((noinline)) static bool read_first(struct session *s, struct last_delivery *last) {
+static bool read_first(struct session *s, struct last_delivery *last) {
     struct content_header header;
     struct basic_deliver *args = &last->args.basic_deliver;
-    memset(last->frames, 0, sizeof(last->frames) + sizeof(last->mask));
+    size_t before = (last->size - 1u) / (2 * BLOCK) * 2;
+    memset(last->frames, 0, sizeof(last->frames));
     memcpy(last->frames, last->octets, last->size);
-    memset(last->mask, 0xff, last->size);
-    blank(last, last->frames);
-    blank(last, last->mask);
+    memset(last->mask, 0, sizeof(last->mask));
+    memset(last->mask, 0xff, last->size - before * BLOCK);
     if (deliver_read(last->octets + FRAME_HEADER_SIZE, last->method_size, args) != 0) return false;
     if (content_header_read(last->octets + last->body_size_at - BODY_SIZE_OFFSET, last->header_size, &header) != 0) return false;
     deliver_terminate(args);
     content_header_terminate(&header);
     last->properties = header.properties;
-    last->block_count = (uint16_t)((last->size + 2 * BLOCK - 1) / (2 * BLOCK) * 2);
+    last->block_count = (uint16_t)before;
+    last->left_min = (uint16_t)((before + 2) * BLOCK + sizeof(uint32_t));
     if (++s->alike == 0) s->alike = 1;
     last->alike = s->alike;
     return true;
 }
 
-/* Whether the next one is like the last one there. */
-static inline bool is_alike(struct session *s, struct last_delivery *last) {
-    if (last->alike) return looks_like(last, s->input, s->input_size);
-    return looks_like_first(last, s->input, s->input_size) && read_first(s, last);
-}
+static struct last_delivery **place_of(struct session *s) { return &s->last[get_u16(s->input + 1) % LAST_DELIVERIES]; }
 
 static void remember(struct session *s, struct last_delivery **place, const struct delivery *d) {
     size_t size = (size_t)(d->body - s->input) - sizeof(uint32_t);
     if (size > LAST_MAX) return;
     if (!*place && !(*place = mem_alloc(s->alloc, sizeof(**place)))) return; /* it is read each time, then */
     struct last_delivery *last = *place;
-    last->alike = last->block_count = 0;
+    last->alike = 0;
     last->channel = d->ch->number;
     last->method_size = (uint16_t)d->method_size;
     last->header_size = (uint16_t)d->header_size;
@@ -183,9 +182,9 @@ __attribute__((always_inline)) static inline void count(struct session *s, uint1
     (void)channel, (void)method_size, (void)header_size;
 }
 
-/* The input goes on behind `body` of `size` and its end octet, which becomes a NUL: it was checked and is done with. */
+/* The input goes on behind `body` of `size`, of `left` octets, and its end octet, which becomes a NUL: it was checked and is done with. */
 static inline bool told(struct session *s, struct session_event *event, const struct session_channel *ch, uint8_t *body,
-                        size_t size) {
+                        size_t size, size_t left) {
     event->type = SESSION_EVENT_CONTENT;
     event->channel = ch->number;
     event->owner = ch->owner;
@@ -193,9 +192,8 @@ static inline bool told(struct session *s, struct session_event *event, const st
     event->body = (lago_bytes_t){ body, size };
     event->body_block = NULL;
     event->reason = NULL;
-    event->publishes_sent = 0;
     body[size] = '\0';
-    s->input_size -= (size_t)(body + size + FRAME_END_SIZE - s->input);
+    s->input_size = left - size - FRAME_END_SIZE;
     s->input = body + size + FRAME_END_SIZE;
     return true;
 }
@@ -213,11 +211,11 @@ __attribute__((always_inline)) static inline bool alike_step(struct session *s, 
     event->alike = last->alike;
     event->args = &last->args;
     event->properties = &last->properties;
-    return told(s, event, ch, body, size);
+    return told(s, event, ch, body, size, left);
 }
 
 /* Whole, but new. */
-__attribute__((noinline)) static bool read_step(struct session *s, struct last_delivery **place, struct session_event *event) {
+static bool read_step(struct session *s, struct last_delivery **place, struct session_event *event) {
     struct delivery d;
     if (!find(s, &d)) return false;
     if (!s->header && !(s->header = mem_alloc(s->alloc, sizeof(*s->header)))) return false;
@@ -230,14 +228,24 @@ __attribute__((noinline)) static bool read_step(struct session *s, struct last_d
     event->alike = 0;
     event->args = &s->args;
     event->properties = &s->header->properties;
-    return told(s, event, d.ch, d.body ? d.body : d.header + d.header_size, d.body_size);
+    uint8_t *body = d.body ? d.body : d.header + d.header_size;
+    return told(s, event, d.ch, body, d.body_size, s->input_size - (size_t)(body - s->input));
+}
+
+/* Apart, so that the usual way does not pay for its registers. */
+__attribute__((noinline)) static bool first_step(struct session *s, struct session_event *event) {
+    struct last_delivery **place = place_of(s), *last = *place;
+    if (last && !last->alike && looks_like_first(last, s->input, s->input_size) && read_first(s, last) &&
+        alike_step(s, last, event))
+        return true;
+    return read_step(s, place, event);
 }
 
 __attribute__((always_inline)) static inline bool short_step(struct session *s, struct session_event *event) {
     if (s->state != SESSION_OPEN || s->settings.trace || s->input_size < FRAME_HEADER_SIZE) return false;
-    struct last_delivery **place = &s->last[get_u16(s->input + 1) % LAST_DELIVERIES];
-    if (*place && is_alike(s, *place) && alike_step(s, *place, event)) return true;
-    return read_step(s, place, event);
+    struct last_delivery *last = *place_of(s);
+    if (last && last->alike && looks_like(last, s->input, s->input_size) && alike_step(s, last, event)) return true;
+    return first_step(s, event);
 }
 
 bool delivery_step(struct session *s, struct session_event *event) { return short_step(s, event); }
