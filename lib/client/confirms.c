@@ -27,20 +27,23 @@ static bool route_is(const struct route *route, const char *exchange, size_t exc
            memcmp(route->bytes, exchange, exchange_size) == 0 && memcmp(route->bytes + exchange_size, key, key_size) == 0;
 }
 
-static size_t size_of(lago_string_t name) { return name.size == LAGO_NUL_TERMINATED ? strlen(name.data) : name.size; }
+/* NULL is the empty name. */
+static lago_string_t measured(lago_string_t name) {
+    if (!name.data) return (lago_string_t){ "", 0 };
+    return name.size == LAGO_NUL_TERMINATED ? (lago_string_t){ name.data, strlen(name.data) } : name;
+}
 
 /* The route of the last mandatory publish if it is the same one, else a new one, which becomes the last. */
 static struct route *route_get(struct confirms *c, lago_string_t to, lago_string_t by) {
-    const char *exchange = to.data, *routing_key = by.data;
-    size_t exchange_size = size_of(to), key_size = size_of(by);
-    if (!c->route || !route_is(c->route, exchange, exchange_size, routing_key, key_size)) {
-        struct route *route = mem_alloc(c->alloc, sizeof(*route) + exchange_size + key_size + 1);
+    const lago_string_t exchange = measured(to), key = measured(by);
+    if (!c->route || !route_is(c->route, exchange.data, exchange.size, key.data, key.size)) {
+        struct route *route = mem_alloc(c->alloc, sizeof(*route) + exchange.size + key.size + 1);
         if (!route) return NULL;
         route->refs = 1;
-        route->exchange_size = exchange_size;
-        route->routing_key_size = key_size;
-        memcpy(route->bytes, exchange, exchange_size);
-        memcpy(route->bytes + exchange_size, routing_key, key_size);
+        route->exchange_size = exchange.size;
+        route->routing_key_size = key.size;
+        memcpy(route->bytes, exchange.data, exchange.size);
+        memcpy(route->bytes + exchange.size, key.data, key.size);
         route_unref(c->alloc, c->route);
         c->route = route;
     }

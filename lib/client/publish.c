@@ -91,36 +91,38 @@ int64_t publish_submit_body(lago_channel_t *ch, struct outgoing *out, const stru
 }
 
 static struct basic_publish method_of(const lago_basic_publish_t *args) {
-    return (struct basic_publish){ .exchange = { args->exchange ? args->exchange : "", LAGO_NUL_TERMINATED },
-                                   .routing_key = { args->routing_key ? args->routing_key : "", LAGO_NUL_TERMINATED },
+    return (struct basic_publish){ .exchange = { args->exchange, LAGO_NUL_TERMINATED },
+                                   .routing_key = { args->routing_key, LAGO_NUL_TERMINATED },
                                    .mandatory = args->mandatory,
                                    .immediate = args->immediate };
 }
 
 /* Its body stays where it is. Apart, so that the usual way does not pay for it. */
 __attribute__((noinline)) static int64_t publish_lent(lago_channel_t *ch, const lago_basic_publish_t *args,
-                                                      const struct receipt *receipt) {
-    struct outgoing out = { .method = method_of(args), .properties = args->properties, .receipt = *receipt };
+                                                      lago_publish_cb callback, void *data) {
+    struct outgoing out = { .method = method_of(args),
+                            .properties = args->properties,
+                            .receipt = { .owed = callback != NULL, .callback = callback, .data = data } };
     struct lent_body body = { args->body, args->release_body, args->release_data };
     return publish_submit_body(ch, &out, &body);
 }
 
-static int64_t publish_copy(lago_channel_t *ch, const lago_basic_publish_t *args, const struct receipt *receipt) {
+static int64_t publish_copy(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publish_cb callback, void *data) {
     struct basic_publish method = method_of(args);
     struct session_body body = { .bytes = args->body };
     struct confirm_slot *slot;
     int rc = publish_begin(ch, &method, &slot);
     if (rc < 0) return rc;
     rc = session_publish(&ch->conn->session, ch->number, &method, args->properties, &body);
-    return publish_end(ch, rc, slot, args->body.size, receipt);
+    struct receipt receipt = { .owed = callback != NULL, .callback = callback, .data = data };
+    return publish_end(ch, rc, slot, args->body.size, &receipt);
 }
 
 int64_t lago_basic_publish(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publish_cb callback, void *data) {
     int rc = check(ch, args, callback);
     if (rc < 0) return channel_result(ch, rc);
-    struct receipt receipt = { .owed = callback != NULL, .callback = callback, .data = data };
     connection_touch_once(ch->conn);
-    int64_t sent = args->release_body ? publish_lent(ch, args, &receipt) : publish_copy(ch, args, &receipt);
+    int64_t sent = args->release_body ? publish_lent(ch, args, callback, data) : publish_copy(ch, args, callback, data);
     if (sent < 0) (void)channel_result(ch, (int)sent);
     return sent;
 }

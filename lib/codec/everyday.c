@@ -38,6 +38,67 @@ uint8_t *publish_put(uint8_t *out, const struct basic_publish *args) {
     return out;
 }
 
+/*
+ * A content header of at most CONTENT_HEADER_PLAIN_MAX octets, in one pass instead of three (which flags, which sizes, the octets).
+ * NULL if there are headers, or something is wrong.
+ */
+#define STRING_PUT_(name, flag)                                                                                                  \
+    if (p->name || present & LAGO_PROPERTY_##flag) {                                                                             \
+        flags |= LAGO_PROPERTY_##flag;                                                                                           \
+        out = put_string(out, p->name, p->sizes.name > 0 ? p->sizes.name : LAGO_NUL_TERMINATED, longest);                        \
+    }
+#define NUMBER_PUT_(name, flag, put)                                                                                             \
+    if (p->name || present & LAGO_PROPERTY_##flag) {                                                                             \
+        flags |= LAGO_PROPERTY_##flag;                                                                                           \
+        out = put(out, p->name);                                                                                                 \
+    }
+
+static bool has_any_behind_priority(const lago_properties_t *p) {
+    return p->timestamp ||
+           ((uintptr_t)p->correlation_id | (uintptr_t)p->reply_to | (uintptr_t)p->expiration | (uintptr_t)p->message_id |
+            (uintptr_t)p->type | (uintptr_t)p->user_id | (uintptr_t)p->app_id | (uintptr_t)p->cluster_id);
+}
+
+static inline uint8_t *put_plain(uint8_t *out, const lago_properties_t *p, unsigned *all_flags, size_t *longest) {
+    unsigned present = p->present, flags = 0;
+    STRING_PUT_(content_type, CONTENT_TYPE)
+    STRING_PUT_(content_encoding, CONTENT_ENCODING)
+    NUMBER_PUT_(delivery_mode, DELIVERY_MODE, put_u8)
+    NUMBER_PUT_(priority, PRIORITY, put_u8)
+    if (present || has_any_behind_priority(p)) {
+        STRING_PUT_(correlation_id, CORRELATION_ID)
+        STRING_PUT_(reply_to, REPLY_TO)
+        STRING_PUT_(expiration, EXPIRATION)
+        STRING_PUT_(message_id, MESSAGE_ID)
+        NUMBER_PUT_(timestamp, TIMESTAMP, put_u64)
+        STRING_PUT_(type, TYPE)
+        STRING_PUT_(user_id, USER_ID)
+        STRING_PUT_(app_id, APP_ID)
+        STRING_PUT_(cluster_id, CLUSTER_ID)
+    }
+    *all_flags = flags;
+    return out;
+}
+
+static inline uint8_t *content_header_put_plain(uint8_t *out, const lago_properties_t *properties, uint64_t body_size) {
+    unsigned flags = 0;
+    size_t longest = 0;
+    out = put_u64(put_u32(out, (uint32_t)CLASS_BASIC << 16), body_size);
+    uint8_t *flags_at = out;
+    out += sizeof(uint16_t);
+    if (properties != NULL) {
+        if (properties->headers.size || properties->present & (LAGO_PROPERTY_HEADERS | ~PROPERTY_FLAGS)) return NULL;
+        out = put_plain(out, properties, &flags, &longest);
+    }
+    (void)put_u16(flags_at, (uint16_t)flags);
+    return longest <= UINT8_MAX ? out : NULL;
+}
+
+/* A frame of a size that is known at its end. */
+static uint8_t *begin_frame(uint8_t *out, enum frame_type type, uint16_t channel) {
+    return put_u16(put_u8(out, (uint8_t)type), channel) + sizeof(uint32_t);
+}
+
 static uint8_t *end_frame(uint8_t *frame, uint8_t *end) {
     (void)put_u32(frame + 3, (uint32_t)(end - frame - FRAME_HEADER_SIZE));
     return frame_finish(end);
@@ -47,13 +108,13 @@ uint8_t *message_head_put(uint8_t *out, uint16_t channel, const struct basic_pub
                           uint64_t body_size) {
     uint8_t *frame = out;
     size_t longest = 0;
-    out = put_u32(frame_begin(frame, FRAME_METHOD, channel, 0), METHOD_BASIC_PUBLISH);
+    out = put_u32(begin_frame(frame, FRAME_METHOD, channel), METHOD_BASIC_PUBLISH);
     out = put_u16(out, 0);
     out = put_string(out, args->exchange.data, args->exchange.size, &longest);
     out = put_string(out, args->routing_key.data, args->routing_key.size, &longest);
     *out++ = bits_of(args);
     frame = end_frame(frame, out);
-    out = content_header_put_plain(frame_begin(frame, FRAME_HEADER, channel, 0), properties, body_size);
+    out = content_header_put_plain(begin_frame(frame, FRAME_HEADER, channel), properties, body_size);
     return out && longest <= UINT8_MAX ? end_frame(frame, out) : NULL;
 }
 

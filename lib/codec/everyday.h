@@ -20,7 +20,8 @@ uint8_t *publish_put(uint8_t *out, const struct basic_publish *args);
  * The frames of basic.publish and of its content header at once, unmeasured: at most MESSAGE_HEAD_MAX octets. @return the octet
  * behind; NULL for what has to be measured: headers, and what is wrong.
  */
-#define MESSAGE_HEAD_MAX (2u * FRAME_OVERHEAD + 8u + 2u * 256u + CONTENT_HEADER_PLAIN_MAX)
+#define CONTENT_HEADER_PLAIN_MAX (14u + 10u + 10u * 256u)
+#define MESSAGE_HEAD_MAX         (2u * FRAME_OVERHEAD + 8u + 2u * 256u + CONTENT_HEADER_PLAIN_MAX)
 uint8_t *message_head_put(uint8_t *out, uint16_t channel, const struct basic_publish *args, const lago_properties_t *properties,
                           uint64_t body_size);
 

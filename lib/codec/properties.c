@@ -10,11 +10,10 @@
 #include <stddef.h>
 
 #define FLAGS_CONTINUE 0x0001u /* another word of flags follows; no class has that many properties */
-#define FLAGS_KNOWN    0xfffcu /* fourteen properties, from the highest bit down */
 
 /* All but headers, delivery_mode, priority and timestamp. */
 #define STRING_FLAGS                                                                                                             \
-    (FLAGS_KNOWN &                                                                                                               \
+    (PROPERTY_FLAGS &                                                                                                            \
      ~(unsigned)(LAGO_PROPERTY_HEADERS | LAGO_PROPERTY_DELIVERY_MODE | LAGO_PROPERTY_PRIORITY | LAGO_PROPERTY_TIMESTAMP))
 
 enum property_type { PROPERTY_OCTET, PROPERTY_TIMESTAMP, PROPERTY_SHORTSTR, PROPERTY_TABLE };
@@ -123,7 +122,7 @@ int content_header_plan(struct header_plan *plan, const lago_properties_t *prope
     plan->flags = 0;
     plan->size = CONTENT_HEADER_FIXED_SIZE + 2;
     if (properties == NULL) return 0;
-    if (properties->present & ~FLAGS_KNOWN) return LAGO_EINVAL;
+    if (properties->present & ~PROPERTY_FLAGS) return LAGO_EINVAL;
     plan->flags = flags_of(properties);
     for (unsigned left = plan->flags; left;) {
         int rc = plan_property(plan, next_property(&left), properties);
@@ -168,59 +167,6 @@ void content_header_write(struct writer *w, uint64_t body_size, const lago_prope
     if (out != NULL) content_header_put(out, &plan, body_size);
 }
 
-/* One pass instead of three (which flags, which sizes, the octets), because every publish passes here. */
-#define STRING_PUT_(name, flag)                                                                                                  \
-    if (p->name || present & LAGO_PROPERTY_##flag) {                                                                             \
-        flags |= LAGO_PROPERTY_##flag;                                                                                           \
-        out = put_string(out, p->name, p->sizes.name > 0 ? p->sizes.name : LAGO_NUL_TERMINATED, longest);                        \
-    }
-#define NUMBER_PUT_(name, flag, put)                                                                                             \
-    if (p->name || present & LAGO_PROPERTY_##flag) {                                                                             \
-        flags |= LAGO_PROPERTY_##flag;                                                                                           \
-        out = put(out, p->name);                                                                                                 \
-    }
-
-static bool has_any_behind_priority(const lago_properties_t *p) {
-    return p->timestamp ||
-           ((uintptr_t)p->correlation_id | (uintptr_t)p->reply_to | (uintptr_t)p->expiration | (uintptr_t)p->message_id |
-            (uintptr_t)p->type | (uintptr_t)p->user_id | (uintptr_t)p->app_id | (uintptr_t)p->cluster_id);
-}
-
-static uint8_t *put_plain(uint8_t *out, const lago_properties_t *p, unsigned *all_flags, size_t *longest) {
-    unsigned present = p->present, flags = 0;
-    STRING_PUT_(content_type, CONTENT_TYPE)
-    STRING_PUT_(content_encoding, CONTENT_ENCODING)
-    NUMBER_PUT_(delivery_mode, DELIVERY_MODE, put_u8)
-    NUMBER_PUT_(priority, PRIORITY, put_u8)
-    if (present || has_any_behind_priority(p)) {
-        STRING_PUT_(correlation_id, CORRELATION_ID)
-        STRING_PUT_(reply_to, REPLY_TO)
-        STRING_PUT_(expiration, EXPIRATION)
-        STRING_PUT_(message_id, MESSAGE_ID)
-        NUMBER_PUT_(timestamp, TIMESTAMP, put_u64)
-        STRING_PUT_(type, TYPE)
-        STRING_PUT_(user_id, USER_ID)
-        STRING_PUT_(app_id, APP_ID)
-        STRING_PUT_(cluster_id, CLUSTER_ID)
-    }
-    *all_flags = flags;
-    return out;
-}
-
-uint8_t *content_header_put_plain(uint8_t *out, const lago_properties_t *properties, uint64_t body_size) {
-    unsigned flags = 0;
-    size_t longest = 0;
-    out = put_u64(put_u32(out, (uint32_t)CLASS_BASIC << 16), body_size);
-    uint8_t *flags_at = out;
-    out += sizeof(uint16_t);
-    if (properties != NULL) {
-        if (properties->headers.size || properties->present & (LAGO_PROPERTY_HEADERS | ~FLAGS_KNOWN)) return NULL;
-        out = put_plain(out, properties, &flags, &longest);
-    }
-    (void)put_u16(flags_at, (uint16_t)flags);
-    return longest <= UINT8_MAX ? out : NULL;
-}
-
 /* ---------------------------------------------------------------- reading */
 
 /* An empty string points to a NUL of ours: a size of 0 says strlen(), and the octet behind it is not yet ours to write. */
@@ -252,7 +198,7 @@ int content_header_read(const void *payload, size_t size, struct content_header 
     uint16_t flags = reader_u16(&r);
     if (r.failed) return REPLY_FRAME_ERROR;
     if (class_id != CLASS_BASIC) return REPLY_UNEXPECTED_FRAME;
-    if (weight != 0 || flags & FLAGS_CONTINUE || flags & ~FLAGS_KNOWN) return REPLY_FRAME_ERROR;
+    if (weight != 0 || flags & FLAGS_CONTINUE || flags & ~PROPERTY_FLAGS) return REPLY_FRAME_ERROR;
 
     header->properties.present = flags;
     for (unsigned left = flags; left;) read_property(&r, &properties_table[next_property(&left)], &header->properties);
@@ -281,7 +227,7 @@ static size_t size_of(const struct property *p) {
 
 void properties_overlay(lago_properties_t *to, const lago_properties_t *over) {
     uint16_t flags = flags_of(over);
-    for (unsigned left = flags & FLAGS_KNOWN; left;) {
+    for (unsigned left = flags & PROPERTY_FLAGS; left;) {
         const struct property *p = &properties_table[next_property(&left)];
         memcpy((uint8_t *)to + p->offset, (const uint8_t *)over + p->offset, size_of(p));
         if (p->size_offset) *((uint8_t *)to + p->size_offset) = *((const uint8_t *)over + p->size_offset);

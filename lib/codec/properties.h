@@ -12,6 +12,8 @@
 /* Property octets of basic start here: class 2, weight 2, body size 8 */
 #define CONTENT_HEADER_FIXED_SIZE 12u
 
+#define PROPERTY_FLAGS 0xfffcu /* fourteen properties, from the highest bit down */
+
 struct content_header {
     uint64_t body_size;
     lago_properties_t properties; /* views into the payload, not yet NUL-terminated */
@@ -31,13 +33,6 @@ int content_header_plan(struct header_plan *plan, const lago_properties_t *prope
 
 /* Write it, plan->size octets. @return the octet behind. */
 uint8_t *content_header_put(uint8_t *out, const struct header_plan *plan, uint64_t body_size);
-
-/*
- * The payload of a header frame, without a plan: at most CONTENT_HEADER_PLAIN_MAX octets. @return the octet behind; NULL if there
- * are headers, or something is wrong. `properties` may be NULL.
- */
-#define CONTENT_HEADER_PLAIN_MAX (14u + 10u + 10u * 256u)
-uint8_t *content_header_put_plain(uint8_t *out, const lago_properties_t *properties, uint64_t body_size);
 
 /*
  * Write the payload of a header frame. `properties` may be NULL. `present` is ORed with every field that is not zero.
