@@ -5,6 +5,7 @@
 #include <lago/error.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static struct stream *make(struct stream_owner *owner) {
     struct stream *stream = mem_zero(&owner->context->environment.alloc, 1, sizeof *stream);
@@ -182,15 +183,15 @@ static int open_descriptor(struct stream *stream) {
     uv_loop_t *loop = stream->owner->context->loop;
     int fd = stream->gift->fd;
     bool is_pipe = getpeername(fd, &peer.any, &size) == 0 && peer.any.sa_family == AF_UNIX;
-    stream->fd = fd;
-    if (is_pipe) {
+    if (is_pipe)
         uv_pipe_init(loop, &stream->own.pipe, 0); /* cannot fail, nor can the other one */
-        begin(stream);
-        return uv_pipe_open(&stream->own.pipe, fd);
-    }
-    uv_tcp_init(loop, &stream->own.tcp);
+    else
+        uv_tcp_init(loop, &stream->own.tcp);
     begin(stream);
-    return uv_tcp_open(&stream->own.tcp, fd);
+    int rc = is_pipe ? uv_pipe_open(&stream->own.pipe, fd) : uv_tcp_open(&stream->own.tcp, fd);
+    if (rc < 0 && rc != UV_EEXIST) close(fd); /* ours, and libuv did not take it; UV_EEXIST: another handle has it */
+    stream->fd = rc < 0 ? -1 : fd;
+    return rc;
 }
 
 int stream_begin(struct stream *stream) {

@@ -76,8 +76,9 @@ typedef struct lago_body {
  * A delivery whose body is never held as a whole: large ones come piece by piece, in order, one after the other on a channel, while
  * other channels' messages may come in between. message_size_max does not limit them: `size` is told with the first call, before
  * a byte of the body, so who minds nacks. Each message that begins ends exactly once. Its rest never comes, and `reason` says why,
- * when its channel ends or is closed first; an lago_basic_cancel lets it come to its end. After lago_channel_free and
- * lago_connection_free nothing is told any more. A piece cannot be kept: `message` can, without its body.
+ * when its channel ends or is closed first; an lago_basic_cancel lets it come to its end. If the channel ends or is closed between
+ * the two, the end of the body may be told after the completion of that cancel. After lago_channel_free and lago_connection_free
+ * nothing is told any more. A piece cannot be kept: `message` can, without its body.
  */
 typedef void (*lago_body_cb)(lago_channel_t *ch, const lago_body_t *body, void *data);
 
@@ -197,7 +198,10 @@ typedef struct {
     uintptr_t reserved[4]; /* zero */
 } lago_basic_recover_t;
 
-/** Give all unacknowledged deliveries of the channel back (1.8.3.16); their tags are stale from here on. */
+/**
+ * Give all unacknowledged deliveries of the channel back (1.8.3.16); their tags are stale from here on. What the broker had sent
+ * before it heard of this, and which comes before the completion, goes back as well: it is told, but its tag is stale.
+ */
 LAGO_EXPORT int lago_basic_recover(lago_channel_t *ch, const lago_basic_recover_t *args, lago_done_cb callback, void *data);
 
 /* ---------------------------------------------------------------- publishing */

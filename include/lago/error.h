@@ -35,7 +35,7 @@ extern "C" {
     XX(ENOREPLY, -10019, CALL, "the message has no reply_to: its sender wants no reply")                                         \
     XX(ENOCHANNEL, -10101, CHANNEL, "no channel number is free")                                                                 \
     XX(ECHANNEL, -10102, CHANNEL, "the broker closed the channel")                                                               \
-    XX(EMSGSIZE, -10103, CHANNEL, "a message is larger than message_size_max")                                                   \
+    XX(EMSGSIZE, -10103, CHANNEL, "a message is too large: message_size_max, assembly_size_max")                                 \
     XX(ECONSUMER, -10104, CHANNEL, "the broker cancelled the consumer")                                                          \
     XX(ERESOLVE, -10201, CONNECTION, "host name lookup failed")                                                                  \
     XX(ECONNECT, -10202, CONNECTION, "connecting failed")                                                                        \
@@ -118,7 +118,7 @@ typedef struct lago_reason {
     unsigned long tls_error; /* OpenSSL's code, 0 if none */
     long tls_verify_result;  /* X509_V_*, 0 if verification was not the cause */
     size_t reply_text_size;  /* the truth about reply_text */
-    char reply_text[256];    /* NUL-terminated as well */
+    char reply_text[256];    /* the broker's, byte for byte; NUL-terminated as well. To be shown by lago_reason_format */
     char endpoint[128];      /* "127.0.0.1:5672", empty before an address was known */
     char detail[320];        /* what exactly, in words; may be empty */
     char hint[200];          /* what to do about it, in words; may be empty */

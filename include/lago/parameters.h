@@ -88,7 +88,9 @@ typedef struct lago_parameters {
     uint32_t frame_max;   /* largest frame in bytes, 4096 or more; default 131072 */
     /*
      * Default: the broker's; 1 to 65535 wins over the broker's; LAGO_HEARTBEAT_OFF. A broker that sends nothing at all for 1.05
-     * intervals is taken as dead (RabbitMQ beats every half interval): LAGO_EHEARTBEAT, at the latest after 1.1.
+     * intervals is taken as dead (RabbitMQ beats every half interval): LAGO_EHEARTBEAT, at the latest after 1.1. With heartbeats or
+     * without, a frame that has begun must get on: less than 1 KiB of it in 30 s, or in an interval if that is longer, ends the link
+     * (501, LAGO_EPROTOCOL). So does a flood of frames that bring nothing: 10000 at once and 100 a second are let pass (506).
      */
     int32_t heartbeat_s;
     lago_heartbeat_cb heartbeat_cb; /* if set, decides instead of heartbeat_s */
@@ -131,6 +133,13 @@ typedef struct lago_parameters {
     uint32_t operation_timeout_ms; /* for operations that give none of their own; default none */
     uint64_t message_size_max;     /* a larger message ends its channel with 311, but not one for on_body; default 128 MiB */
     /*
+     * Memory for messages that are coming in, of all channels together, and while one grows for what it grows from. One that would
+     * exceed it ends its channel with 311 (LAGO_EMSGSIZE); alone each one fits. Reading goes on, because only what still comes can
+     * finish the others. What was told is not counted; what paused consumers hold has a limit of its own (LAGO_HELD_SIZE_MAX). At
+     * least message_size_max; default twice that.
+     */
+    uint64_t assembly_size_max;
+    /*
      * Unsent bytes from which a publish is LAGO_EAGAIN; default 4 MiB. This bounds memory: beside them there are about 250 bytes for
      * each body above 2 KiB or lent, and 100 for each publish without an outcome on a confirming channel.
      */
@@ -165,7 +174,8 @@ typedef struct lago_parameters {
  *   repeated or have commas: plain, amqplain, external ... in the order of preference. connection_timeout, in milliseconds, for
  *   socket_timeout; name, for connection_name.
  * - lago's own: write_timeout, connect_deadline, close_timeout, operation_timeout, resolve_timeout (all of them: or `none`),
- *   retry_delay_max, shuffle_endpoints and fast_open (true or false), local_address, message_size_max, high_water, low_water, and proxy:
+ *   retry_delay_max, shuffle_endpoints and fast_open (true or false), local_address, message_size_max, assembly_size_max,
+ *   high_water, low_water, and proxy:
  *   socks5://user:password@host:port or http://..., as a URL in a URL encoded twice where it is encoded at all: '@' is %2540.
  *
  * @param url         NUL-terminated, borrowed.

@@ -21,6 +21,9 @@ extern "C" {
 /* So many tables and arrays may lie in each other, the outermost one counted. More is LAGO_EDEPTH, reading and writing. */
 #define LAGO_TABLE_DEPTH_MAX 32
 
+/* Entries of one table or array, sent or received. In a frame of 131072 bytes that is more than any that says something. */
+#define LAGO_TABLE_ENTRIES_MAX 16384
+
 /** What a value is. The enumerators are the letters on the wire, as RabbitMQ reads and writes them. */
 typedef enum lago_type {
     LAGO_TYPE_BOOLEAN = 't',   /* as.boolean */
@@ -151,13 +154,13 @@ typedef struct lago_field {
 /** Where a walk through a table stands. Its members are lago's own. */
 typedef struct lago_table_iterator {
     lago_table_t table;
-    size_t at;
+    size_t at, count;
 } lago_table_iterator_t;
 
 /** Where a walk through an array stands. Its members are lago's own. */
 typedef struct lago_array_iterator {
     lago_array_t array;
-    size_t at;
+    size_t at, count;
 } lago_array_iterator_t;
 
 /**
@@ -173,7 +176,8 @@ LAGO_EXPORT lago_array_iterator_t lago_array_iterate(const lago_array_t *array);
  *
  * @param field  Filled; names and strings are views into the table, without a NUL behind them.
  * @return 1 with an entry, 0 at the end, or
- *         LAGO_ETABLE  the bytes are no table (a size beyond its parent's end, an entry cut short)
+ *         LAGO_ETABLE  the bytes are no table (a size beyond its parent's end, an entry cut short), or it has more than
+ *                      LAGO_TABLE_ENTRIES_MAX entries
  *         LAGO_ETYPE   a type letter that nobody has defined
  *         LAGO_EDEPTH  deeper than LAGO_TABLE_DEPTH_MAX
  *         After an error every further call returns the same error.
@@ -226,7 +230,8 @@ LAGO_EXPORT void lago_table_builder_free(lago_table_builder_t *builder);
  * @return 0, or
  *         LAGO_EINVAL    NULL, a type that RabbitMQ does not accept, or a number that its type cannot hold
  *         LAGO_ETOOLONG  a name above 255 bytes, here or in a table inside
- *         LAGO_ETABLE, LAGO_ETYPE  an encoded table inside it is malformed, or has letters that RabbitMQ refuses
+ *         LAGO_ETABLE, LAGO_ETYPE  an encoded table inside it is malformed, or has letters that RabbitMQ refuses; or a table or array
+ *                                  inside it has more than LAGO_TABLE_ENTRIES_MAX entries
  *         LAGO_EDEPTH    deeper than LAGO_TABLE_DEPTH_MAX
  *         LAGO_ETOOBIG   the table would exceed 4 GiB
  *         LAGO_ENOMEM

@@ -8,8 +8,8 @@
 /* Most connections have one channel, or a handful. */
 #define SLOTS_MIN 4
 
-/* Slot 0 is never used, so that a number is its index: one more than the largest number. */
-#define SLOTS_MAX ((uint32_t)UINT16_MAX + 1)
+/* Slot 0 is never used, so that a number is its index. Doubled again and again, a capacity is once just enough for all. */
+_Static_assert(((uint32_t)UINT16_MAX + 1) % SLOTS_MIN == 0, "a power of two");
 
 void idmap_init(struct idmap *map, const lago_allocator_t *alloc) { *map = (struct idmap){ .alloc = alloc, .lowest = 1 }; }
 
@@ -20,7 +20,6 @@ void idmap_clear(struct idmap *map) {
 
 static int grow(struct idmap *map) {
     uint32_t capacity = map->capacity == 0 ? SLOTS_MIN : map->capacity * 2;
-    if (capacity > SLOTS_MAX) capacity = SLOTS_MAX;
     void **slots = mem_resize(map->alloc, map->slots, capacity, sizeof(*slots));
     if (slots == NULL) return LAGO_ENOMEM;
     memset(slots + map->capacity, 0, (capacity - map->capacity) * sizeof(*slots));

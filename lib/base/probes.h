@@ -6,8 +6,10 @@
  *
  * Provider lago; `conn` and `session` are addresses, to tell one from another.
  *
- *   connection__stage  conn, stage                              0 dialing 1 open 2 closing 3 ending 4 finishing 5 ended
+ *   connection__stage  conn, stage, stage before                0 dialing 1 open 2 closing 3 ending 4 finishing 5 ended
  *   connection__end    conn, code                               LAGO_E*
+ *   session__state     session, state, state before             as in session.h: 0 idle ... 11 ended
+ *   channel__state     its struct, state, state before          0 opening 1 open 2 leaving 3 closing 4 gone
  *   event              conn, channel, method                    class << 16 | method; 0: no method. Not of messages
  *   frame__in          session, type, channel, size             size of the payload
  *   frames__out        session, count, size                     put into the output queue

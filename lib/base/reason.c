@@ -153,8 +153,6 @@ static void add_timeout(struct text *t, const lago_reason_t *r) {
         text_add(t, "closing the connection");
         add_endpoint(t, "to", r);
         break;
-    case LAGO_PHASE_NONE:
-    case LAGO_PHASE_RUNNING:
     default: text_add(t, lago_strerror(r->code)); return;
     }
     text_add(t, " timed out");

@@ -68,6 +68,7 @@ int channel_begin_consuming(lago_channel_t *ch) {
     if (ch->consuming) return 0;
     ch->consuming = mem_zero(alloc, 1, sizeof(*ch->consuming));
     if (!ch->consuming) return LAGO_ENOMEM;
+    ch->consuming->recent_alike = ALIKE_NONE;
     ch->consuming->ack_run_max = ch->single_acks ? 1 : UINT_MAX;
     strmap_init(&ch->consuming->consumers, alloc);
     tagset_init(&ch->consuming->unacked, alloc);
@@ -189,7 +190,7 @@ void channel_advance(lago_channel_t *ch) {
     if (ch->state != LAGO_CHANNEL_CLOSING || ch->goodbye_sent) return;
     if (operation_is_owed(ch) || (ch->await_confirms && lago_channel_unconfirmed_count(ch) > 0)) return;
     int rc = session_channel_close(&ch->conn->session, ch->number, ch->reply_code, goodbye_of(ch));
-    if (rc < 0) return; /* without memory the deadline ends it */
+    if (rc < 0) return; /* the deadline ends it */
     ch->goodbye_sent = true;
     connection_wake(ch->conn, false);
 }
@@ -273,7 +274,7 @@ void lago_channel_free(lago_channel_t *ch) {
     connection_touch(conn);
     bool silent = ch->state == LAGO_CHANNEL_CLOSED || ch->goodbye_sent || conn->stage > STAGE_CLOSING;
     if (!silent && session_channel_close(&conn->session, ch->number, REPLY_SUCCESS, GOODBYE) < 0)
-        (void)session_channel_give_up(&conn->session, ch->number, REPLY_SUCCESS, GOODBYE); /* it will be said later */
+        (void)session_channel_give_up(&conn->session, ch->number, REPLY_SUCCESS, GOODBYE);
     for (struct operation *op; (op = operation_first(ch)) != NULL;) operation_free(op);
     rpc_forget_calls(ch);
     publishers_forget(ch);

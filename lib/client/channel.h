@@ -23,11 +23,13 @@ enum channel_ending {
 struct consuming {
     struct strmap consumers;
     struct consumer *recent; /* the one that got the last delivery: usually gets the next */
-    uint32_t recent_alike;   /* and surely one that has this number (session_event.alike); 0: none has */
+    uint32_t recent_alike;   /* and surely one that has this number (session_event.alike); ALIKE_NONE: none has */
     unsigned ack_run_max;    /* acknowledgements that wait for each other: 1, half of prefetch_count, or any number */
     struct consumer *newest; /* the one that was started last */
     uint64_t tags_made;
     uint16_t prefetch_count; /* of the last basic.qos that set one; see qos_issued */
+    uint16_t tag_gaps;       /* that the broker has left since the last time that nothing was open */
+    bool is_watched;         /* each delivery tag is looked at: basic.recover was sent, or they are high */
     bool cancelled_any;      /* a consumer was forgotten: deliveries for an unknown tag may be its last ones */
     size_t held_count;       /* messages of paused consumers (hold.c) */
     struct tagset unacked;

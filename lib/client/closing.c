@@ -8,9 +8,22 @@
 #include "reason.h"
 #include <string.h>
 
+/* It was not for the broker that it took so long. */
+static void unsaid(lago_connection_t *conn) {
+    lago_reason_t reason;
+    reason_init(&reason, LAGO_ENOMEM, LAGO_BY_CLIENT);
+    reason.phase = LAGO_PHASE_CLOSING;
+    reason_detail(&reason, "there was no memory to say goodbye");
+    ending_start(conn, &reason);
+}
+
 static void timed_out(lago_connection_t *conn, struct deadline *self) {
     lago_reason_t reason;
     (void)self;
+    if (conn->closing.unsaid) {
+        unsaid(conn);
+        return;
+    }
     reason_init(&reason, LAGO_ETIMEDOUT, LAGO_BY_NETWORK);
     reason.phase = LAGO_PHASE_CLOSING;
     bool said = conn->session.state == SESSION_CLOSING;
@@ -77,5 +90,9 @@ void closing_advance(lago_connection_t *conn) {
     if (conn->owed_channels > 0 || !list_empty(&conn->ended_channels)) return;
     if (!list_empty(&conn->session.held) || !list_empty(&conn->operations)) return;
     const char *text = conn->closing.reply_text ? conn->closing.reply_text : "Normal shutdown";
-    if (session_close(&conn->session, conn->closing.reply_code, text) == 0) connection_wake(conn, false);
+    conn->closing.unsaid = session_close(&conn->session, conn->closing.reply_code, text) < 0;
+    if (conn->closing.unsaid)
+        session_retry(&conn->session); /* without memory now: the turn of that tick says it */
+    else
+        connection_wake(conn, false);
 }

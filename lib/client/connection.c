@@ -17,9 +17,9 @@ void connection_set_stage(lago_connection_t *conn, enum connection_stage stage) 
     if (conn->stage == stage) return;
     log_line(&conn->env, LAGO_LOG_DEBUG, "connection to %s: %s -> %s", conn->endpoint[0] ? conn->endpoint : conn->p->host,
              names[conn->stage], names[stage]);
+    PROBE3(connection__stage, conn, (int)stage, (int)conn->stage);
     conn->stage = stage;
     conn->errands = true;
-    PROBE2(connection__stage, conn, (int)stage);
 }
 
 lago_phase_t connection_phase(const lago_connection_t *conn) {
@@ -118,6 +118,7 @@ static void init_lists(lago_connection_t *conn) {
 static struct session_settings settings_of(const lago_parameters_t *p) {
     return (struct session_settings){ .channel_max = p->channel_max,
                                       .message_size_max = p->message_size_max,
+                                      .assembly_size_max = p->assembly_size_max,
                                       .write_timeout_ms = p->write_timeout_ms };
 }
 
@@ -362,25 +363,21 @@ void lago_connection_ref(lago_connection_t *conn) {
 
 /* ---------------------------------------------------------------- asking */
 
+/* Of a session that comes up, by pika's names; of one that has ended before, it begins again. */
+static const lago_connection_state_t pika_states[] = {
+    [SESSION_IDLE] = LAGO_CONNECTION_INIT,         [SESSION_WAIT_START] = LAGO_CONNECTION_PROTOCOL,
+    [SESSION_STARTING] = LAGO_CONNECTION_PROTOCOL, [SESSION_WAIT_TUNE] = LAGO_CONNECTION_START,
+    [SESSION_SECURING] = LAGO_CONNECTION_START,    [SESSION_TUNING] = LAGO_CONNECTION_START,
+    [SESSION_WAIT_OPEN] = LAGO_CONNECTION_TUNE,    [SESSION_OPEN] = LAGO_CONNECTION_INIT,
+    [SESSION_CLOSING] = LAGO_CONNECTION_INIT,      [SESSION_FAILED] = LAGO_CONNECTION_INIT,
+    [SESSION_LEAVING] = LAGO_CONNECTION_INIT,      [SESSION_ENDED] = LAGO_CONNECTION_INIT,
+};
+
 lago_connection_state_t lago_connection_state(const lago_connection_t *conn) {
     if (!conn || conn->stage >= STAGE_ENDING) return LAGO_CONNECTION_CLOSED;
     if (conn->stage == STAGE_CLOSING) return LAGO_CONNECTION_CLOSING;
     if (conn->stage == STAGE_OPEN) return conn->session.state == SESSION_OPEN ? LAGO_CONNECTION_OPEN : LAGO_CONNECTION_CLOSING;
-    switch (conn->dial.step == DIAL_TALKING ? conn->session.state : SESSION_IDLE) {
-    case SESSION_WAIT_START:
-    case SESSION_STARTING: return LAGO_CONNECTION_PROTOCOL;
-    case SESSION_WAIT_TUNE:
-    case SESSION_SECURING:
-    case SESSION_TUNING: return LAGO_CONNECTION_START;
-    case SESSION_WAIT_OPEN: return LAGO_CONNECTION_TUNE;
-    case SESSION_IDLE:
-    case SESSION_OPEN:
-    case SESSION_CLOSING:
-    case SESSION_FAILED:
-    case SESSION_LEAVING:
-    case SESSION_ENDED: break;
-    }
-    return LAGO_CONNECTION_INIT;
+    return conn->dial.step == DIAL_TALKING ? pika_states[conn->session.state] : LAGO_CONNECTION_INIT;
 }
 
 void *lago_connection_data(const lago_connection_t *conn) { return conn ? conn->options.data : NULL; }

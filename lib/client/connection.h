@@ -124,6 +124,7 @@ struct login {
 struct closing {
     bool await_confirms;
     bool channels_asked; /* every channel has been told to close */
+    bool unsaid;         /* there was no memory for connection.close: it is tried again */
     uint16_t reply_code;
     char *reply_text; /* NULL: the default */
     struct deadline deadline;

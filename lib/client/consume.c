@@ -18,7 +18,7 @@ static void consumer_forget(lago_channel_t *ch, struct consumer *consumer) {
     struct consuming *in = ch->consuming;
     strmap_remove(&in->consumers, &consumer->node);
     if (in->recent == consumer) in->recent = NULL;
-    in->recent_alike = 0;
+    in->recent_alike = ALIKE_NONE;
     if (in->newest == consumer) in->newest = NULL;
 }
 
@@ -140,13 +140,25 @@ bool consume_is_answer(const struct consumer *consumer, const struct session_eve
     return consumer->tag_size == tag.size && memcmp(consumer->tag, tag.data, tag.size) == 0;
 }
 
+/*
+ * A cancel that is owed cannot be said, and nobody would try again: its completion would never come, and messages go on coming that
+ * nobody takes. So the connection ends.
+ */
+static void cancel_failed(lago_channel_t *ch, int rc) {
+    lago_reason_t reason;
+    reason_init(&reason, rc, LAGO_BY_CLIENT);
+    reason_detail(&reason, "a consumer could not be cancelled");
+    session_abandon(&ch->conn->session, &reason);
+    connection_wake(ch->conn, true);
+}
+
 /* consume-ok came: a cancel that waited for it goes out now. */
 static void consumer_started(lago_channel_t *ch, struct consumer *consumer) {
     if (consumer->state == CONSUMER_ASKED) consumer_enter(consumer, CONSUMER_LIVING);
     if (consumer->state != CONSUMER_ASKED_CANCELLED || ch->state == LAGO_CHANNEL_CLOSED || ch->goodbye_sent) return;
     struct basic_cancel m = { .consumer_tag = { consumer->tag, consumer->tag_size } };
     int rc = session_send(&ch->conn->session, ch->number, METHOD_BASIC_CANCEL, &m);
-    if (rc < 0) log_line(&ch->conn->env, LAGO_LOG_WARNING, "consumer not cancelled: %s", lago_strerror(rc));
+    if (rc < 0) cancel_failed(ch, rc);
     consumer_enter(consumer, CONSUMER_CANCELLING);
     connection_wake(ch->conn, false);
 }
@@ -251,7 +263,7 @@ void consume_undo_consume(lago_channel_t *ch, struct consumer *consumer) {
     int rc = operation_request(
         ch, &(struct request){ .method = METHOD_BASIC_CANCEL, .args = &m, .consumer = consumer, .tell = tell_cancelled });
     if (rc < 0)
-        log_line(&ch->conn->env, LAGO_LOG_WARNING, "late consumer not cancelled: %s", lago_strerror(rc));
+        cancel_failed(ch, rc);
     else
         consumer_enter(consumer, CONSUMER_CANCELLING); /* until cancel-ok it knows what to do with deliveries */
 }
@@ -300,8 +312,11 @@ int lago_basic_cancel(lago_channel_t *ch, const lago_basic_cancel_t *args, lago_
 void consume_cancelled(lago_channel_t *ch, const struct session_event *event) {
     lago_string_t tag = event->args->basic_cancel.consumer_tag;
     struct consumer *consumer = consumer_find(ch, tag.data, tag.size);
-    if (!consumer || !consumer_is_living(consumer)) return; /* our own cancel crossed it: cancel-ok comes as well */
-    if (consumer->in_body) return;                          /* as in tell_cancelled: it ends with its channel */
+    if (!consumer || !consumer_is_living(consumer)) { /* our own cancel crossed it: cancel-ok comes as well */
+        (void)session_brought_nothing(&ch->conn->session, "cancels of consumers that are no more");
+        return;
+    }
+    if (consumer->in_body) return; /* as in tell_cancelled: it ends with its channel */
     if (consumer->state == CONSUMER_ASKED) {
         session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_CANCEL,
                      "basic.cancel before basic.consume-ok on channel %u", ch->number);

@@ -20,15 +20,65 @@ __attribute__((noinline)) static bool tag_refused(lago_channel_t *ch, uint64_t t
     return false;
 }
 
+/*
+ * basic.recover gives back whatever the broker has sent before it answers (1.8.3.16): so what comes between the call and recover-ok
+ * is not open, and will come again. To acknowledge it would cost the channel (406).
+ */
+static bool is_recovering(lago_channel_t *ch) {
+    if (!ch->consuming->is_watched) return false;
+    for (struct list *node = ch->operations.next; node != &ch->operations; node = node->next)
+        if (LIST_ENTRY(node, struct operation, in_channel)->method == METHOD_BASIC_RECOVER) return true;
+    return false;
+}
+
+/*
+ * RabbitMQ leaves no tag out. Each gap between tags that are open takes memory, so a peer that leaves out more than this means harm; a
+ * third of a megabyte at most comes of it.
+ */
+#define TAG_GAPS_MAX 10000u
+
+static bool gap_accepted(lago_channel_t *ch) {
+    struct consuming *in = ch->consuming;
+    if (tagset_count(&in->unacked) == 0) in->tag_gaps = 0;
+    if (in->tag_gaps++ < TAG_GAPS_MAX) return true;
+    session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_RESOURCE_ERROR, METHOD_BASIC_DELIVER,
+                 "more than %u gaps between open delivery tags on channel %u", TAG_GAPS_MAX, ch->number);
+    return false;
+}
+
+/* Nobody who counts gets there: from here on each tag is looked at, for one more than a tag may be 0. */
+#define TAG_HIGH (UINT64_MAX / 2)
+
+/* It is not the next one, or tags are watched. */
+__attribute__((noinline)) static bool tag_is_in_order(lago_channel_t *ch, uint64_t tag, bool *open) {
+    uint64_t last = ch->consuming->last_delivery_tag;
+    if (tag <= last) return tag_refused(ch, tag);
+    bool recovering = is_recovering(ch);
+    ch->consuming->is_watched = recovering || tag > TAG_HIGH;
+    if (recovering) *open = false;
+    return !*open || tag == last + 1 || gap_accepted(ch);
+}
+
 static inline bool tag_accepted(lago_channel_t *ch, uint64_t tag, bool open) {
     struct consuming *in = ch->consuming;
-    if (tag <= in->last_delivery_tag) return tag_refused(ch, tag);
+    if (((tag - in->last_delivery_tag - 1) | in->is_watched) != 0 && !tag_is_in_order(ch, tag, &open)) return false;
     if (open) {
         if (tagset_add(&in->unacked, tag) < 0) return tag_refused(ch, tag);
         timeline_note(&in->delivered, tag, ch->conn->clock_us);
     }
     in->last_delivery_tag = tag;
     return true;
+}
+
+/* basic.ack and basic.reject: a frame with class, method, tag and bits (1.8.3.13, 1.8.3.14). */
+#define ANSWER_SIZE ((size_t)21)
+
+/* Nobody has seen it, and the application's next `multiple` would cover it: the broker shall take all back. */
+static void not_given_back(lago_channel_t *ch) {
+    lago_reason_t reason;
+    reason_init(&reason, LAGO_ENOMEM, LAGO_BY_CLIENT);
+    reason_detail(&reason, "no memory to give a message back");
+    session_abandon(&ch->conn->session, &reason);
 }
 
 /*
@@ -41,13 +91,15 @@ __attribute__((noinline)) static void give_back(lago_channel_t *ch, uint64_t tag
     int rc = 0;
     ch->conn->counters.messages_dropped++;
     /* closing requeues it anyway, unless a get under way may bring a higher tag, whose `multiple` would cover it */
-    if (!auto_ack && (takes_messages(ch) || !list_empty(&ch->operations)))
+    bool answered = !auto_ack && !is_recovering(ch) && (takes_messages(ch) || !list_empty(&ch->operations));
+    if (answered)
         rc = of_stream ? session_send(&ch->conn->session, ch->number, METHOD_BASIC_ACK, &ack)
                        : session_send(&ch->conn->session, ch->number, METHOD_BASIC_REJECT, &reject);
-    if (rc < 0) /* then it stays open here too: what is acknowledged above it is no `multiple` */
-        log_line(&ch->conn->env, LAGO_LOG_WARNING, "delivery not given back: %s", lago_strerror(rc));
+    if (rc == LAGO_ENOMEM)
+        not_given_back(ch);
     else
         (void)tagset_remove(&ch->consuming->unacked, tag);
+    if (answered) session_made_to_answer(&ch->conn->session, ANSWER_SIZE);
 }
 
 bool delivery_accepted(lago_channel_t *ch, uint64_t tag, bool open) { return tag_accepted(ch, tag, open); }
@@ -73,8 +125,8 @@ __attribute__((noinline)) static struct consumer *other_consumer(lago_channel_t 
 static inline struct consumer *consumer_of(lago_channel_t *ch, const struct session_event *event) {
     struct consuming *in = ch->consuming;
     if (!in) return NULL;
-    if (event->alike != 0 && event->alike == in->recent_alike) return in->recent;
-    in->recent_alike = event->alike;
+    if (event->alike == in->recent_alike) return in->recent;
+    in->recent_alike = event->alike ? event->alike : ALIKE_NONE;
     return other_consumer(ch, event->args->basic_deliver.consumer_tag);
 }
 
@@ -100,7 +152,7 @@ __attribute__((always_inline)) static inline void tell_message(lago_channel_t *c
 
 __attribute__((noinline)) static void nobody(lago_channel_t *ch, const struct session_event *event) {
     uint64_t tag = event->args->basic_deliver.delivery_tag;
-    if (ch->consuming) ch->consuming->recent_alike = 0; /* the next one that looks like it may have a consumer */
+    if (ch->consuming) ch->consuming->recent_alike = ALIKE_NONE; /* the next one that looks like it may have a consumer */
     if (!ch->consuming || !ch->consuming->cancelled_any)
         session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_DELIVER,
                      "delivery for a consumer that does not exist on channel %u", ch->number);

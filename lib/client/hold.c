@@ -62,8 +62,11 @@ void hold_message(lago_channel_t *ch, const lago_message_t *message, void *data)
 
 /* The last that is held: what follows of it is not read. */
 void hold_begin(struct consumer *consumer, const lago_message_t *message) {
+    size_t before = consumer->ch->consuming->held_count;
     hold_message(consumer->ch, message, consumer);
-    stall(consumer, true);
+    bool held = consumer->ch->consuming->held_count > before;
+    if (!held) consumer->in_body = false; /* there was no memory: the link ends, and it never began */
+    stall(consumer, held);
 }
 
 static struct message *first_held(const struct consumer *consumer) {

@@ -15,10 +15,6 @@
 #include <lago/version.h>
 #include <string.h>
 
-/* pika's, when neither side has an opinion. */
-#define CHANNEL_MAX_DEFAULT UINT16_MAX
-#define FRAME_MAX_DEFAULT   131072u
-
 static void refuse(lago_connection_t *conn, int code, const char *detail, const char *hint) {
     lago_reason_t reason;
     reason_init(&reason, code, LAGO_BY_CLIENT);
@@ -332,11 +328,8 @@ void login_describe(const lago_connection_t *conn, lago_reason_t *reason) {
 
 /* ---------------------------------------------------------------- tune */
 
-/* 0 is "no opinion"; else the smaller (pika, and 1.4.2.6). */
-static uint32_t smaller(uint32_t ours, uint32_t theirs) {
-    if (ours == 0 || theirs == 0) return ours ? ours : theirs;
-    return ours < theirs ? ours : theirs;
-}
+/* The smaller (pika, and 1.4.2.6); 0 is "no opinion", which we never have. */
+static uint32_t smaller(uint32_t ours, uint32_t theirs) { return theirs == 0 || ours < theirs ? ours : theirs; }
 
 static uint16_t heartbeat(const lago_connection_t *conn, uint16_t theirs) {
     const lago_parameters_t *p = conn->p;
@@ -346,10 +339,8 @@ static uint16_t heartbeat(const lago_connection_t *conn, uint16_t theirs) {
 }
 
 lago_tune_t login_negotiate(const lago_connection_t *conn, const lago_tune_t *offered) {
-    uint32_t channel_max = smaller(conn->p->channel_max, offered->channel_max);
-    uint32_t frame_max = smaller(conn->p->frame_max, offered->frame_max);
-    return (lago_tune_t){ .channel_max = (uint16_t)(channel_max ? channel_max : CHANNEL_MAX_DEFAULT),
-                          .frame_max = frame_max ? frame_max : FRAME_MAX_DEFAULT,
+    return (lago_tune_t){ .channel_max = (uint16_t)smaller(conn->p->channel_max, offered->channel_max),
+                          .frame_max = smaller(conn->p->frame_max, offered->frame_max),
                           .heartbeat_s = heartbeat(conn, offered->heartbeat_s) };
 }
 

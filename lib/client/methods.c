@@ -219,8 +219,13 @@ static int tx_request(lago_channel_t *ch, uint32_t method, const lago_tx_t *args
     return ask(ch, &request, callback, data);
 }
 
+/* Acknowledgements that a rollback undoes are open for the broker again, so from here on no lower tag is known to be settled. */
 int lago_tx_select(lago_channel_t *ch, const lago_tx_t *args, lago_done_cb callback, void *data) {
-    return tx_request(ch, METHOD_TX_SELECT, args, callback, data);
+    int rc = tx_request(ch, METHOD_TX_SELECT, args, callback, data);
+    if (rc < 0) return rc;
+    ch->single_acks = true;
+    if (ch->consuming) ch->consuming->ack_run_max = 1;
+    return rc;
 }
 
 int lago_tx_commit(lago_channel_t *ch, const lago_tx_t *args, lago_done_cb callback, void *data) {

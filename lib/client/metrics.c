@@ -10,7 +10,7 @@
 
 static bool reach(lago_connection_t *conn, struct durations **durations, unsigned bucket) {
     struct durations *d = *durations;
-    size_t before = d ? d->bucket_count : 0, after = (bucket / BUCKETS_STEP + 1) * BUCKETS_STEP;
+    size_t before = d ? d->bucket_count : 0, after = ((size_t)bucket / BUCKETS_STEP + 1) * BUCKETS_STEP;
     struct durations *longer = mem_resize(conn->alloc, d, 1, sizeof(*d) + after * sizeof(d->buckets[0]));
     if (!longer) return false;
     if (!d) *longer = (struct durations){ 0 };
@@ -128,6 +128,7 @@ lago_counters_t lago_connection_counters(const lago_connection_t *conn) {
     counters.frames_received = session->frames_received;
     counters.heartbeats_sent = session->heartbeats_sent;
     counters.heartbeats_received = session->heartbeats_received;
+    counters.messages_dropped += session->deliveries_dropped;
     if (conn->blocked_since_us) counters.blocked_ms += (connection_clock_us(conn) - conn->blocked_since_us) / 1000u;
     count_channels(&counters, &conn->channels);
     count_channels(&counters, &conn->ended_channels);

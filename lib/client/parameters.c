@@ -170,6 +170,8 @@ static void fill_numbers(lago_parameters_t *v) {
     v->frame_max = or_default(v->frame_max, DEFAULT_FRAME_MAX);
     v->connection_attempts = or_default(v->connection_attempts, DEFAULT_ATTEMPTS);
     if (v->message_size_max == 0) v->message_size_max = DEFAULT_MESSAGE_SIZE;
+    if (v->assembly_size_max == 0)
+        v->assembly_size_max = v->message_size_max > UINT64_MAX / 2 ? UINT64_MAX : 2 * v->message_size_max;
     if (v->high_water == 0) v->high_water = DEFAULT_HIGH_WATER;
     if (v->low_water == 0) v->low_water = v->high_water / LOW_WATER_SHARE;
 }
@@ -194,6 +196,10 @@ static int check_numbers(const lago_parameters_t *v, lago_reason_t *reason) {
     if (v->retry_delay_max_ms && v->retry_delay_max_ms < v->retry_delay_ms)
         return parameters_reject(reason, LAGO_EPARAMETER, "retry_delay_max_ms", "below retry_delay_ms",
                                  "pauses begin at retry_delay_ms (default 2000) and double up to retry_delay_max_ms");
+    if (v->assembly_size_max < v->message_size_max)
+        return parameters_reject(
+            reason, LAGO_EPARAMETER, "assembly_size_max", "below message_size_max",
+            "a message of message_size_max has to fit into assembly_size_max (default 2 x message_size_max)");
     if (v->low_water > v->high_water)
         return parameters_reject(reason, LAGO_EPARAMETER, "low_water", "above high_water",
                                  "on_drain comes at low_water, so it must not be above high_water");

@@ -45,6 +45,7 @@ static const struct query_key {
     [KEY_SOCKET_TIMEOUT] = { "socket_timeout", SECONDS ", more than 0", set_socket_timeout },
     [KEY_AUTH_MECHANISM] = { "auth_mechanism", "plain, amqplain, external, or another one's name, with commas between them",
                              set_auth_mechanism },
+    { "assembly_size_max", BYTES, set_assembly_size_max },
     { "blocked_connection_timeout", SECONDS, set_blocked_connection_timeout },
     { "channel_max", "a whole number from 1 to 65535", set_channel_max },
     { "client_properties", "a dictionary as Python or JSON writes it: {'product': 'mine'}", set_client_properties },

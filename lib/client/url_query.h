@@ -5,7 +5,7 @@
 #include "literal.h"
 #include "url.h"
 
-#define QUERY_KEY_COUNT 33u
+#define QUERY_KEY_COUNT 34u
 
 /* Everything behind the '?'. `secret`: unknown keys are not named, because they may be a piece of a password. */
 int query_parse(struct parameters *p, const char *query, bool secret, lago_reason_t *reason);
@@ -69,6 +69,7 @@ int set_local_address(struct setting *s);
 int set_locale(struct setting *s);
 int set_low_water(struct setting *s);
 int set_message_size_max(struct setting *s);
+int set_assembly_size_max(struct setting *s);
 int set_name(struct setting *s);
 int set_operation_timeout(struct setting *s);
 int set_resolve_timeout(struct setting *s);

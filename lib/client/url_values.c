@@ -64,6 +64,7 @@ int set_connection_attempts(struct setting *s) { return set_uint32(s, 1, &s->p->
 int set_frame_max(struct setting *s) { return set_uint32(s, 4096, &s->p->values.frame_max); }
 
 int set_message_size_max(struct setting *s) { return set_number(s, 1, UINT64_MAX, &s->p->values.message_size_max); }
+int set_assembly_size_max(struct setting *s) { return set_number(s, 1, UINT64_MAX, &s->p->values.assembly_size_max); }
 
 int set_high_water(struct setting *s) { return set_size(s, &s->p->values.high_water); }
 

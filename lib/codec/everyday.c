@@ -100,7 +100,7 @@ static uint8_t *begin_frame(uint8_t *out, enum frame_type type, uint16_t channel
 }
 
 static uint8_t *end_frame(uint8_t *frame, uint8_t *end) {
-    (void)put_u32(frame + 3, (uint32_t)(end - frame - FRAME_HEADER_SIZE));
+    (void)put_u32(frame + 3, (uint32_t)(end - frame) - FRAME_HEADER_SIZE);
     return frame_finish(end);
 }
 

@@ -73,7 +73,7 @@ static const void *member(const struct method_field *field, const void *args) {
 }
 
 static void write_field(struct writer *w, const struct method_field *field, const void *value) {
-    switch (field->type) {
+    switch (field->type) { /* unreachable: the tables have no other type */
     case FIELD_OCTET: writer_u8(w, *(const uint8_t *)value); break;
     case FIELD_SHORT: writer_u16(w, *(const uint16_t *)value); break;
     case FIELD_LONG: writer_u32(w, *(const uint32_t *)value); break;
@@ -107,7 +107,7 @@ static lago_table_t read_table(struct reader *r) {
 }
 
 static void read_field(struct reader *r, const struct method_field *field, void *value) {
-    switch (field->type) {
+    switch (field->type) { /* unreachable: the tables have no other type */
     case FIELD_OCTET: *(uint8_t *)value = reader_u8(r); break;
     case FIELD_SHORT: *(uint16_t *)value = reader_u16(r); break;
     case FIELD_LONG: *(uint32_t *)value = reader_u32(r); break;
@@ -154,7 +154,7 @@ void method_terminate(const struct method_info *info, union method_args *args) {
         const struct method_field *field = &info->fields[i];
         if (field->type != FIELD_SHORTSTR || field->reserved) continue;
         const lago_string_t *s = (const void *)((const uint8_t *)args + field->offset);
-        if (s->data != NULL) ((char *)(uintptr_t)s->data)[s->size] = '\0';
+        ((char *)(uintptr_t)s->data)[s->size] = '\0';
     }
 }
 

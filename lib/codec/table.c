@@ -125,13 +125,13 @@ static int view_value(const lago_value_t *own, unsigned depth, lago_value_t *val
 /* ---------------------------------------------------------------- walking */
 
 lago_table_iterator_t lago_table_iterate(const lago_table_t *table) {
-    lago_table_iterator_t it = { { NULL, NULL, 0, 0 }, 0 };
+    lago_table_iterator_t it = { { NULL, NULL, 0, 0 }, 0, 0 };
     if (table != NULL) it.table = *table;
     return it;
 }
 
 lago_array_iterator_t lago_array_iterate(const lago_array_t *array) {
-    lago_array_iterator_t it = { { NULL, NULL, 0, 0 }, 0 };
+    lago_array_iterator_t it = { { NULL, NULL, 0, 0 }, 0, 0 };
     if (array != NULL) it.array = *array;
     return it;
 }
@@ -146,6 +146,7 @@ int lago_table_next(lago_table_iterator_t *iterator, lago_field_t *field) {
     lago_field_t next;
     if (table->depth >= LAGO_TABLE_DEPTH_MAX) return LAGO_EDEPTH;
     if (iterator->at >= table->size) return 0;
+    if (iterator->count >= LAGO_TABLE_ENTRIES_MAX) return LAGO_ETABLE;
     if (table->fields != NULL) {
         const lago_field_t *own = &table->fields[iterator->at];
         int rc = view_value(&own->value, table->depth, &next.value);
@@ -160,6 +161,7 @@ int lago_table_next(lago_table_iterator_t *iterator, lago_field_t *field) {
         if (rc < 0) return rc;
         iterator->at = table->size - reader_left(&r);
     }
+    iterator->count++;
     *field = next;
     return 1;
 }
@@ -168,10 +170,12 @@ int lago_array_next(lago_array_iterator_t *iterator, lago_value_t *value) {
     const lago_array_t *array = &iterator->array;
     if (array->depth >= LAGO_TABLE_DEPTH_MAX) return LAGO_EDEPTH;
     if (iterator->at >= array->size) return 0;
+    if (iterator->count >= LAGO_TABLE_ENTRIES_MAX) return LAGO_ETABLE;
     if (array->values != NULL) {
         int rc = view_value(&array->values[iterator->at], array->depth, value);
         if (rc < 0) return rc;
         iterator->at++;
+        iterator->count++;
         return 1;
     }
     if (array->raw == NULL) return LAGO_ETABLE;
@@ -179,6 +183,7 @@ int lago_array_next(lago_array_iterator_t *iterator, lago_value_t *value) {
     int rc = read_value(&r, array->depth, value);
     if (rc < 0) return rc;
     iterator->at = array->size - reader_left(&r);
+    iterator->count++;
     return 1;
 }
 

@@ -116,6 +116,11 @@ static bool too_deep(struct writer *w, unsigned depth) {
     return depth >= LAGO_TABLE_DEPTH_MAX;
 }
 
+static bool too_many(struct writer *w, size_t count) {
+    if (count > LAGO_TABLE_ENTRIES_MAX) writer_fail(w, LAGO_ETABLE);
+    return count > LAGO_TABLE_ENTRIES_MAX;
+}
+
 static void write_table(struct writer *w, const lago_table_t *table, unsigned depth) {
     if (too_deep(w, depth)) return;
     if (table->fields == NULL) {
@@ -124,6 +129,7 @@ static void write_table(struct writer *w, const lago_table_t *table, unsigned de
         write_raw(w, own.raw, own.size, problem < 0 ? problem : table_sendable(&own));
         return;
     }
+    if (too_many(w, table->size)) return;
     size_t start = w->size;
     writer_u32(w, 0);
     for (size_t i = 0; i < table->size && !stopped(w); i++) write_field(w, &table->fields[i], depth);
@@ -138,16 +144,14 @@ static void write_array(struct writer *w, const lago_array_t *array, unsigned de
         write_raw(w, own.raw, own.size, problem < 0 ? problem : array_sendable(&own));
         return;
     }
+    if (too_many(w, array->size)) return;
     size_t start = w->size;
     writer_u32(w, 0);
     for (size_t i = 0; i < array->size && !stopped(w); i++) write_value(w, &array->values[i], depth);
     close_size(w, start);
 }
 
-void table_write(struct writer *w, const lago_table_t *table) {
-    static const lago_table_t empty = { NULL, NULL, 0, 0 };
-    write_table(w, table != NULL ? table : &empty, 0);
-}
+void table_write(struct writer *w, const lago_table_t *table) { write_table(w, table, 0); }
 
 /* ---------------------------------------------------------------- the builder */
 
@@ -176,7 +180,7 @@ void lago_table_builder_free(lago_table_builder_t *builder) {
 static size_t grown(size_t capacity, size_t needed) {
     if (capacity < BUILDER_FIRST_SIZE) capacity = BUILDER_FIRST_SIZE;
     while (capacity < needed) {
-        if (capacity > SIZE_MAX / 2) return needed;
+        if (capacity > SIZE_MAX / 2) return needed; /* unreachable: half of the memory there is would have to be ours */
         capacity *= 2;
     }
     return capacity;

@@ -3,7 +3,10 @@
 #include "internal.h"
 #include "reason.h"
 
-void channel_set_state(struct session_channel *ch, enum channel_state state) { ch->state = (uint8_t)state; }
+void channel_set_state(struct session_channel *ch, enum channel_state state) {
+    PROBE3(channel__state, ch, (int)state, (int)ch->state);
+    ch->state = (uint8_t)state;
+}
 
 int session_channel_open(struct session *s, void *owner) {
     if (session_is_over(s)) return LAGO_ECLOSED;
@@ -27,27 +30,38 @@ int session_channel_open(struct session *s, void *owner) {
     return rc;
 }
 
+static void owe_close(struct session *s, struct session_channel *ch, uint16_t reply_code) {
+    ch->close_owed = true;
+    ch->close_code = reply_code;
+    output_retry(s);
+}
+
 int session_channel_close(struct session *s, uint16_t channel, uint16_t reply_code, const char *reply_text) {
     struct session_channel *ch = channel_find(s, channel);
     if (!ch || channel_is_going(ch)) return LAGO_ECLOSED;
     struct channel_close args = { .reply_code = reply_code, .reply_text = { reply_text, LAGO_NUL_TERMINATED } };
     int rc = session_send(s, channel, METHOD_CHANNEL_CLOSE, &args);
+    if (rc == LAGO_ENOMEM) { /* it is said later, without its words, behind what was accepted */
+        owe_close(s, ch, reply_code);
+        channel_set_state(ch, CHANNEL_LEAVING);
+        return 0;
+    }
     if (rc == 0) channel_set_state(ch, ch->held_count > 0 ? CHANNEL_LEAVING : CHANNEL_CLOSING);
     return rc;
 }
 
 void channel_caught_up(struct session_channel *ch) {
     ch->known = true;
-    if (ch->state == CHANNEL_LEAVING) channel_set_state(ch, CHANNEL_CLOSING);
+    if (ch->state == CHANNEL_LEAVING && !ch->close_owed) channel_set_state(ch, CHANNEL_CLOSING);
 }
 
-/* Past all holding; without memory it stays owed, since nobody waits for this channel any more. */
+/* Past all holding; without memory it stays owed. */
 static void say_close(struct session *s, struct session_channel *ch, uint16_t reply_code, const char *reply_text) {
     (void)acks_flush(s, ch); /* without memory they go back to the queue: the channel ends */
     struct channel_close args = { .reply_code = reply_code, .reply_text = { reply_text, LAGO_NUL_TERMINATED } };
-    ch->close_owed = output_method(s, ch->number, METHOD_CHANNEL_CLOSE, &args) < 0;
-    if (ch->close_owed)
-        output_retry(s);
+    ch->close_owed = false;
+    if (output_method(s, ch->number, METHOD_CHANNEL_CLOSE, &args) < 0)
+        owe_close(s, ch, reply_code);
     else
         channel_set_state(ch, CHANNEL_CLOSING);
 }
@@ -55,7 +69,7 @@ static void say_close(struct session *s, struct session_channel *ch, uint16_t re
 void channel_say_owed(struct session *s) {
     for (uint16_t n = 0; (n = idmap_next(&s->channels, n)) != 0;) {
         struct session_channel *ch = channel_find(s, n);
-        if (ch->close_owed && ch->held_count == 0) say_close(s, ch, REPLY_SUCCESS, "");
+        if (ch->close_owed && ch->held_count == 0) say_close(s, ch, ch->close_code, "");
     }
 }
 
@@ -69,6 +83,7 @@ uint64_t session_channel_give_up(struct session *s, uint16_t channel, uint16_t r
     if (!s->opened) { /* one will, if this link opens: and then of its end */
         output_drop_held(s, channel);
         ch->close_owed = true;
+        ch->close_code = reply_code;
         return 0;
     }
     bool said = ch->state == CHANNEL_CLOSING;
@@ -99,6 +114,7 @@ bool session_channel_is_stopped(const struct session *s, uint16_t channel) {
 uint16_t session_channel_next(const struct session *s, uint16_t channel) { return idmap_next(&s->channels, channel); }
 
 void channel_release(struct session *s, struct session_channel *ch) {
+    PROBE3(channel__state, ch, (int)CHANNEL_GONE, (int)ch->state);
     output_drop_held(s, ch->number);
     marks_forget(s, ch->number);
     if (s->delivered == ch) s->delivered = NULL;

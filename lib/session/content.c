@@ -29,6 +29,20 @@ static enum content_step no_memory(struct session *s, const char *what, uint64_t
     return CONTENT_BROKEN;
 }
 
+/*
+ * All that messages under way take is counted, and while one grows what it grows from. @return whether this one may take that much
+ * more. Alone each one may: message_size_max has judged it.
+ */
+static bool fits(const struct session *s, const struct content *content, size_t more) {
+    uint64_t max = s->settings.assembly_size_max;
+    return max == 0 || s->assembled == content->charged || (s->assembled <= max && more <= max - s->assembled);
+}
+
+static void charge(struct session *s, struct content *content, size_t more) {
+    content->charged += more;
+    s->assembled += more;
+}
+
 enum content_step content_begin(struct session *s, struct session_channel *ch, const struct frame *frame,
                                 const struct method_info *info) {
     struct content *content = s->spare_content ? s->spare_content : mem_alloc(s->alloc, sizeof(*content));
@@ -62,7 +76,11 @@ enum content_step content_header(struct session *s, struct session_channel *ch, 
     content->header_size = frame->size;
     ch->receiving = CONTENT_WAIT_BODY;
     borrow(s, content);
-    return content->parsed.body_size == 0 ? CONTENT_DONE : CONTENT_MORE;
+    if (content->parsed.body_size == 0) return CONTENT_DONE;
+    size_t kept = sizeof(*content) + content->method_size + content->header_size;
+    if (!fits(s, content, kept)) return CONTENT_OVERFLOWS;
+    charge(s, content, kept);
+    return CONTENT_MORE;
 }
 
 /* Whether a body frame of this size may come now; else the session has failed. */
@@ -77,19 +95,22 @@ bool content_accepts(struct session *s, struct session_channel *ch, size_t size)
                      ch->number);
         return false;
     }
-    return true;
+    return flood_allows_body(s, ch->content, size);
 }
 
-static bool body_reserve(struct session *s, struct content *content, size_t size) {
+/* BROKEN: there is no memory; nothing has happened. */
+static enum content_step body_reserve(struct session *s, struct content *content, size_t size) {
     size_t needed = content->received + size; /* within body_size, which is within message_size_max */
-    if (needed <= content->capacity) return true;
+    if (needed <= content->capacity) return CONTENT_MORE;
     size_t capacity = (size_t)content->parsed.body_size;
     while (capacity / GROWTH >= needed) capacity = capacity / GROWTH + 1;
+    if (!fits(s, content, capacity)) return CONTENT_OVERFLOWS;
     struct block *body = block_grow(s->alloc, content->body, capacity + FRAME_OVERHEAD); /* and a NUL; see content_room */
-    if (!body) return false;
+    if (!body) return CONTENT_BROKEN;
+    charge(s, content, capacity - content->capacity);
     content->body = body;
     content->capacity = capacity;
-    return true;
+    return CONTENT_MORE;
 }
 
 /* So much is allocated for bytes that have not come yet, whatever has: room for a read that is worth its call. */
@@ -101,7 +122,7 @@ static bool body_reserve(struct session *s, struct content *content, size_t size
  */
 size_t content_room(struct session *s, struct session_channel *ch, size_t left, uint8_t **room) {
     struct content *content = ch->content;
-    if (!body_reserve(s, content, left < ROOM_GRANTED ? left : ROOM_GRANTED)) return 0;
+    if (body_reserve(s, content, left < ROOM_GRANTED ? left : ROOM_GRANTED) != CONTENT_MORE) return 0;
     size_t space = content->capacity - content->received;
     *room = block_bytes(content->body) + content->received;
     if (space < left) return space;
@@ -114,7 +135,9 @@ bool content_is_gathered(const struct session *s, const struct content *content)
 
 enum content_step content_piece(struct session *s, struct session_channel *ch, const uint8_t *data, size_t size) {
     struct content *content = ch->content;
-    if (!body_reserve(s, content, size)) return no_memory(s, "a message", content->parsed.body_size);
+    enum content_step reserved = body_reserve(s, content, size);
+    if (reserved == CONTENT_BROKEN) return no_memory(s, "a message", content->parsed.body_size);
+    if (reserved != CONTENT_MORE) return reserved;
     if (size) memcpy(block_bytes(content->body) + content->received, data, size);
     content->received += size;
     return content->received == content->parsed.body_size ? CONTENT_DONE : CONTENT_MORE;
@@ -215,6 +238,7 @@ void content_reset(struct session *s, struct session_channel *ch) {
     ch->content = NULL;
     ch->receiving = CONTENT_NONE;
     list_remove(&content->borrowing);
+    s->assembled -= content->charged;
     block_unref(content->body);
     mem_free(s->alloc, content->saved);
     mem_free(s->alloc, s->spare_content);

@@ -35,6 +35,7 @@ struct last_delivery {
     uint16_t left_min;    /* octets of input that are looked at: the last pair may reach into the body */
     uint16_t channel, method_size, header_size;
     uint16_t tag_at, body_size_at, size; /* in the frames */
+    uint64_t body_size_max;              /* of those that may be whole */
     block mask[2];                       /* of the last pair: zero behind the frames */
     block frames[LAST_MAX / BLOCK];      /* as they came, but for what they may differ in: that is the next one's */
     union method_args args;              /* views into `octets`, terminated */
@@ -122,24 +123,26 @@ static bool looks_like_first(const struct last_delivery *last, const uint8_t *at
 }
 
 /* The second of its kind: only now, because most messages that differ from the last also differ from the next. */
-static bool read_first(struct session *s, struct last_delivery *last) {
+static void read_first(struct session *s, struct last_delivery *last) {
     struct content_header header;
     struct basic_deliver *args = &last->args.basic_deliver;
-    size_t before = (last->size - 1u) / (2 * BLOCK) * 2;
+    size_t before = ((size_t)last->size - 1) / (2 * BLOCK) * 2;
     memset(last->frames, 0, sizeof(last->frames));
     memcpy(last->frames, last->octets, last->size);
     memset(last->mask, 0, sizeof(last->mask));
     memset(last->mask, 0xff, last->size - before * BLOCK);
-    if (deliver_read(last->octets + FRAME_HEADER_SIZE, last->method_size, args) != 0) return false;
-    if (content_header_read(last->octets + last->body_size_at - BODY_SIZE_OFFSET, last->header_size, &header) != 0) return false;
+    /* the same octets have been read before: neither can fail */
+    (void)deliver_read(last->octets + FRAME_HEADER_SIZE, last->method_size, args);
+    (void)content_header_read(last->octets + last->body_size_at - BODY_SIZE_OFFSET, last->header_size, &header);
     deliver_terminate(args);
     content_header_terminate(&header);
     last->properties = header.properties;
     last->block_count = (uint16_t)before;
+    last->body_size_max = s->tune.frame_max - FRAME_OVERHEAD;
+    if (last->body_size_max > s->settings.message_size_max) last->body_size_max = s->settings.message_size_max;
     last->left_min = (uint16_t)((before + 2) * BLOCK + sizeof(uint32_t));
-    if (++s->alike == 0) s->alike = 1;
+    if (++s->alike == ALIKE_NONE) s->alike = 1;
     last->alike = s->alike;
-    return true;
 }
 
 static struct last_delivery **place_of(struct session *s) { return &s->last[get_u16(s->input + 1) % LAST_DELIVERIES]; }
@@ -154,7 +157,7 @@ static void remember(struct session *s, struct last_delivery **place, const stru
     last->method_size = (uint16_t)d->method_size;
     last->header_size = (uint16_t)d->header_size;
     last->tag_at = (uint16_t)(FRAME_HEADER_SIZE + TAG_OFFSET + d->method[TAG_OFFSET - 1]);
-    last->body_size_at = (uint16_t)(d->header - s->input + BODY_SIZE_OFFSET);
+    last->body_size_at = (uint16_t)((size_t)(d->header - s->input) + BODY_SIZE_OFFSET);
     last->size = (uint16_t)size;
     memcpy(last->octets, s->input, size);
 }
@@ -204,7 +207,7 @@ __attribute__((always_inline)) static inline bool alike_step(struct session *s, 
     uint8_t *body = s->input + last->size + sizeof(uint32_t);
     size_t left = s->input_size - last->size - sizeof(uint32_t), size = get_u32(body - sizeof(uint32_t));
     bool whole = size > 0 && size < left && body[size] == FRAME_END && size == get_u64(s->input + last->body_size_at);
-    if (!whole || size > s->tune.frame_max - FRAME_OVERHEAD || size > s->settings.message_size_max) return false;
+    if (!whole || size > last->body_size_max) return false;
     if (!takes_deliveries(ch)) return false;
     deliver_read_tag(s->input + last->tag_at, &last->args.basic_deliver);
     count(s, ch->number, last->method_size, last->header_size, size);
@@ -235,9 +238,10 @@ static bool read_step(struct session *s, struct last_delivery **place, struct se
 /* Apart, so that the usual way does not pay for its registers. */
 __attribute__((noinline)) static bool first_step(struct session *s, struct session_event *event) {
     struct last_delivery **place = place_of(s), *last = *place;
-    if (last && !last->alike && looks_like_first(last, s->input, s->input_size) && read_first(s, last) &&
-        alike_step(s, last, event))
-        return true;
+    if (last && !last->alike && looks_like_first(last, s->input, s->input_size)) {
+        read_first(s, last);
+        if (alike_step(s, last, event)) return true;
+    }
     return read_step(s, place, event);
 }
 

@@ -13,7 +13,7 @@ static bool starts_with(const uint8_t *data, size_t size, const char *prefix, si
 }
 
 /* A broker's first frame is a method; anything else is a stranger's greeting. */
-bool greeting_is_foreign(const uint8_t *data, size_t size) { return size > 0 && data[0] != FRAME_METHOD; }
+bool greeting_is_foreign(uint8_t first) { return first != FRAME_METHOD; }
 
 /* "AMQP" and four octets: the version that the peer would speak (4.2.2; RabbitMQ 4 answers with its AMQP 1.0 SASL header). */
 static void explain_version(lago_reason_t *reason, const uint8_t *data, size_t size) {

@@ -95,7 +95,10 @@ static int on_connection_method(struct session *s, const struct method_info *inf
     }
     switch (rule->action) {
     case ACT_CLOSE: close_received(s, rule->next); return 0;
-    case ACT_BLOCKED: s->blocked = info->id == METHOD_CONNECTION_BLOCKED; break;
+    case ACT_BLOCKED:
+        if (!flood_allows(s, "blocks and unblocks")) return 0;
+        s->blocked = info->id == METHOD_CONNECTION_BLOCKED;
+        break;
     case ACT_OPEN:
     case ACT_EVENT:
     case ACT_CLOSE_OK: break;
@@ -112,7 +115,20 @@ static int on_connection_method(struct session *s, const struct method_info *inf
 
 /* ---------------------------------------------------------------- channel methods */
 
-/* A message larger than the cap: the channel ends by 311; what is still under way for it is dropped, nothing is allocated. */
+/* What of it is too large: the message for itself, or with all the others that are under way. */
+static void say_too_large(const struct session *s, uint64_t body_size, lago_reason_t *reason) {
+    if (body_size > s->settings.message_size_max) {
+        reason_detail(reason, "a message of %llu bytes exceeds message_size_max (%llu)", (unsigned long long)body_size,
+                      (unsigned long long)s->settings.message_size_max);
+        reason_hint(reason, "raise message_size_max; the message goes back to its queue");
+        return;
+    }
+    reason_detail(reason, "a message of %llu bytes, with the others that are coming in, exceeds assembly_size_max (%llu)",
+                  (unsigned long long)body_size, (unsigned long long)s->settings.assembly_size_max);
+    reason_hint(reason, "raise assembly_size_max; the message goes back to its queue");
+}
+
+/* A message larger than a cap: the channel ends by 311; what is still under way for it is dropped, nothing is allocated. */
 static int too_large(struct session *s, struct session_channel *ch, struct session_event *event) {
     lago_reason_t reason;
     reason_init(&reason, LAGO_EMSGSIZE, LAGO_BY_CLIENT);
@@ -120,14 +136,14 @@ static int too_large(struct session *s, struct session_channel *ch, struct sessi
     reason.reply_code = REPLY_CONTENT_TOO_LARGE;
     reason.class_id = (uint16_t)(ch->content->info->id >> 16);
     reason.method_id = (uint16_t)ch->content->info->id;
-    reason_detail(&reason, "a message of %llu bytes exceeds message_size_max (%llu)",
-                  (unsigned long long)ch->content->parsed.body_size, (unsigned long long)s->settings.message_size_max);
-    reason_hint(&reason, "raise message_size_max; the message goes back to its queue");
+    say_too_large(s, ch->content->parsed.body_size, &reason);
     struct channel_close args = { .reply_code = REPLY_CONTENT_TOO_LARGE,
                                   .reply_text = { reason.detail, LAGO_NUL_TERMINATED },
                                   .class_id = reason.class_id,
                                   .method_id = reason.method_id };
     output_drop_held(s, ch->number);
+    (void)acks_flush(s, ch); /* nothing may follow the close; without memory they go back to the queue */
+    acks_forget(ch);
     if (output_method(s, ch->number, METHOD_CHANNEL_CLOSE, &args) < 0) {
         session_abandon(s, &reason);
         return 0;
@@ -168,6 +184,7 @@ static int channel_close_received(struct session *s, struct session_channel *ch,
 /* channel.flow (1.5.2.3): answered past all that waits; what waited for it goes on. */
 static int flow_received(struct session *s, struct session_channel *ch, const struct method_info *info,
                          struct session_event *event) {
+    if (!flood_allows(s, "stops and starts of a channel's flow")) return 0;
     struct channel_flow_ok ok = { .active = s->args.channel_flow.active };
     if (output_method(s, ch->number, METHOD_CHANNEL_FLOW_OK, &ok) < 0) return out_of_memory(s);
     ch->flow_stopped = !ok.active;
@@ -183,6 +200,7 @@ static int method_received(struct session *s, struct session_channel *ch, const 
                      info->name, ch->number);
         return 0;
     }
+    if (info->id == METHOD_BASIC_RETURN && !flood_allows_return(s, ch)) return 0;
     if (info->content) return content_begin(s, ch, frame, info) == CONTENT_DONE;
     if (info->id == METHOD_CHANNEL_FLOW) return flow_received(s, ch, info, event);
     method_event(s, SESSION_EVENT_METHOD, ch->number, info, event);
@@ -226,6 +244,11 @@ static enum channel_action channel_action_for(const struct session_channel *ch, 
     return rule->action;
 }
 
+/* What comes behind a goodbye (1.4.2.4, 1.5.2.5); the broker gives deliveries to somebody else. */
+static void discard(struct session *s, const struct method_info *info) {
+    s->counters.deliveries_dropped += info->id == METHOD_BASIC_DELIVER;
+}
+
 static int on_channel_method(struct session *s, const struct frame *frame, const struct method_info *info,
                              struct session_event *event) {
     struct session_channel *ch = channel_find(s, frame->channel);
@@ -235,7 +258,7 @@ static int on_channel_method(struct session *s, const struct frame *frame, const
         return 0;
     }
     switch (channel_action_for(ch, info->id)) {
-    case CHANNEL_DISCARDS: return 0;
+    case CHANNEL_DISCARDS: discard(s, info); return 0;
     case CHANNEL_TAKES: return method_received(s, ch, frame, info, event);
     case CHANNEL_FLOWS: return flow_received(s, ch, info, event);
     case CHANNEL_CLOSED: return channel_close_received(s, ch, info, event);
@@ -283,6 +306,8 @@ static int on_method(struct session *s, const struct frame *frame, struct sessio
     if (s->state != SESSION_OPEN) {
         if (s->state < SESSION_OPEN)
             session_fail(s, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, info->id, "%s before connection.open-ok", info->name);
+        else
+            discard(s, info);
         return 0;
     }
     return on_channel_method(s, frame, info, event);
@@ -300,6 +325,7 @@ static struct session_channel *content_channel(struct session *s, uint16_t numbe
 }
 
 static int on_step(struct session *s, struct session_channel *ch, enum content_step step, struct session_event *event) {
+    if (step == CONTENT_OVERFLOWS) return too_large(s, ch, event);
     if (step != CONTENT_DONE) return 0;
     content_event(s, ch, event);
     return 1;
@@ -342,8 +368,10 @@ static int on_frame(struct session *s, const struct frame *frame, struct session
     default: break;
     }
     s->counters.heartbeats_received++;
-    if (frame->channel != 0 || frame->size != 0) /* 4.2.7 */
+    if ((frame->channel != 0 || frame->size != 0) && s->state <= SESSION_OPEN) /* 4.2.7; after a goodbye it is discarded */
         session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, 0, "heartbeat with a payload or on channel %u", frame->channel);
+    else
+        (void)flood_allows(s, "heartbeats");
     return 0;
 }
 
@@ -399,6 +427,7 @@ static void stream_begin(struct session *s, uint16_t channel, size_t size) {
     s->counters.frames_received++;
     PROBE4(frame__in, s, FRAME_BODY, channel, size);
     if (s->settings.trace) trace_frame(s, 'S', &(struct frame){ .type = FRAME_BODY, .channel = channel, .size = size });
+    liveness_frame_began(s);
     s->streaming = true;
     s->streaming_channel = channel;
     s->streaming_left = size;
@@ -429,6 +458,7 @@ static int stream_step(struct session *s, struct session_event *event) {
         enum content_step step = s->streaming_skip ? CONTENT_MORE : content_piece(s, ch, s->input, size);
         s->streaming_left -= size;
         skip(s, size);
+        if (step == CONTENT_OVERFLOWS) return too_large(s, ch, event);
         if (step == CONTENT_BROKEN) return 0;
     }
     if (s->streaming_left > 0 || s->input_size == 0) return 0;
@@ -444,6 +474,7 @@ static int stream_step(struct session *s, struct session_event *event) {
 /* Put `size` more bytes of the input behind what is stashed. */
 static bool stash(struct session *s, size_t size) {
     struct partial *partial = &s->partial;
+    if (partial->size == 0) liveness_frame_began(s);
     if (partial->size + size > partial->capacity) {
         uint8_t *data = mem_resize(s->alloc, partial->data, partial->size + size, 1);
         if (!data) return false;
@@ -556,7 +587,7 @@ void session_filled(struct session *s, size_t size, uint64_t now) {
 /* A peer's first bytes that are no frame: wait for eight of them, then say what it is. */
 static bool greeting_step(struct session *s) {
     const uint8_t *first = s->partial.size ? s->partial.data : s->input;
-    if (s->state != SESSION_WAIT_START || !greeting_is_foreign(first, 1)) return false;
+    if (s->state != SESSION_WAIT_START || !greeting_is_foreign(first[0])) return false;
     lago_reason_t reason;
     if (!stash_up_to(s, PROTOCOL_HEADER_SIZE)) {
         (void)out_of_memory(s);

@@ -12,7 +12,8 @@ enum channel_state {
     CHANNEL_OPENING,
     CHANNEL_OPEN,
     CHANNEL_LEAVING, /* our channel.close is accepted, but held behind what waits */
-    CHANNEL_CLOSING  /* our channel.close is in the queue: close-ok is awaited */
+    CHANNEL_CLOSING, /* our channel.close is in the queue: close-ok is awaited */
+    CHANNEL_GONE     /* for the probe: it is released */
 };
 
 /* Where a content is: its method came, its header came, bodies are coming (4.2.6). */
@@ -35,6 +36,8 @@ struct content {
     uint8_t *whole;         /* a body that lies whole in the input */
     struct block *body;     /* else: the buffer that grows with what comes */
     size_t capacity, received;
+    size_t charged;       /* of session.assembled */
+    unsigned empty_count; /* body frames without a byte, in a row */
 };
 
 struct session_channel {
@@ -44,10 +47,12 @@ struct session_channel {
     uint8_t receiving; /* enum content_state: of the content */
     bool known;        /* channel.open is in the queue or further: the peer has heard of it, or will */
     bool flow_stopped;
-    bool announces;  /* session_announce_bodies */
-    bool close_owed; /* there was no memory to say channel.close, and nobody is left to try again */
-    bool stuck;      /* output_release_held's own: something of it stays held in this pass */
+    bool announces;      /* session_announce_bodies */
+    bool close_owed;     /* there was no memory to say channel.close: output_release_held does */
+    bool stuck;          /* output_release_held's own: something of it stays held in this pass */
+    uint16_t close_code; /* of it */
     uint32_t held_count;
+    uint32_t returns;   /* that came, or more than can be counted */
     uint32_t ack_count; /* acknowledgements that wait for their neighbours; 0: none */
     uint64_t ack_last;  /* the highest of them */
     struct list acking; /* in session.acking while some wait */
@@ -189,9 +194,12 @@ void marks_clear(struct session *s);
 
 /* ---------------------------------------------------------------- contents (content.c) */
 
-enum content_step { CONTENT_MORE, CONTENT_DONE, CONTENT_BROKEN };
+enum content_step { CONTENT_MORE, CONTENT_DONE, CONTENT_BROKEN, CONTENT_OVERFLOWS };
 
-/* A method with content came; its header; a whole body frame; a piece of a body frame. BROKEN: the session has failed. */
+/*
+ * A method with content came; its header; a whole body frame; a piece of a body frame. BROKEN: the session has failed. OVERFLOWS: with
+ * it the messages under way would exceed assembly_size_max.
+ */
 enum content_step content_begin(struct session *s, struct session_channel *ch, const struct frame *frame,
                                 const struct method_info *info);
 enum content_step content_header(struct session *s, struct session_channel *ch, const struct frame *frame);
@@ -248,11 +256,18 @@ void deliveries_free(struct session *s);
 
 /* What a peer that does not speak AMQP 0-9-1 said, in words (greeting.c). */
 void greeting_explain(lago_reason_t *reason, const uint8_t *data, size_t size);
-bool greeting_is_foreign(const uint8_t *data, size_t size);
+bool greeting_is_foreign(uint8_t first);
 
-/* Bytes came, bytes left (liveness.c). */
+/* Whether one more frame that brings nothing is still in order; else the session has failed (floods.c). */
+bool flood_allows(struct session *s, const char *what);
+bool flood_allows_return(struct session *s, struct session_channel *ch);
+bool flood_allows_body(struct session *s, struct content *content, size_t size);
+void flood_paused(struct session *s, uint64_t pause_ms);
+
+/* Bytes came, bytes left; a frame began that is not here whole (liveness.c). */
 void liveness_start(struct session *s);
 void liveness_received(struct session *s);
+void liveness_frame_began(struct session *s);
 void liveness_written(struct session *s);
 void liveness_unblocked(struct session *s);
 void liveness_linger(struct session *s, uint64_t delay_ms);

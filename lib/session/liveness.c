@@ -16,6 +16,13 @@
  */
 #define LOOKS_PER_STALL 4u
 
+/*
+ * A frame that is not here whole has to get on by so many bytes in each such time, or in a heartbeat interval if that is longer: a peer
+ * that sends one byte a second is never silent, and would keep us waiting for ever. The slowest modem does 34 bytes a second.
+ */
+#define FRAME_PROGRESS  1024u
+#define FRAME_WINDOW_MS 30000u
+
 /* A late loop: how soon to look again whether the bytes that waited have been read. */
 #define REPRIEVE_MS 10u
 
@@ -27,6 +34,11 @@ void liveness_start(struct session *s) { s->last_received = s->last_written = s-
 void liveness_received(struct session *s) {
     s->last_received = s->now;
     s->reprieve = 0;
+}
+
+void liveness_frame_began(struct session *s) {
+    s->frame_since = s->now;
+    s->frame_from = s->counters.bytes_received;
 }
 
 /* What rested while the broker had the connection blocked begins anew. */
@@ -46,6 +58,16 @@ static uint64_t silence_deadline(const struct session *s) {
     uint64_t due = deadline_after(s->last_received, interval_ms(s) * SILENCE_PERCENT / 100u);
     return s->reprieve > due ? s->reprieve : due;
 }
+
+static uint64_t frame_deadline(const struct session *s) {
+    if (input_is_between_frames(s) || !s->reading || s->state != SESSION_OPEN) return DEADLINE_NEVER;
+    uint64_t window = interval_ms(s) > FRAME_WINDOW_MS ? interval_ms(s) : FRAME_WINDOW_MS;
+    uint64_t due = deadline_after(s->frame_since, window);
+    return s->reprieve > due ? s->reprieve : due;
+}
+
+/* When the peer has kept us waiting for too long. */
+static uint64_t peer_deadline(const struct session *s) { return deadline_min(silence_deadline(s), frame_deadline(s)); }
 
 static uint64_t beat_deadline(const struct session *s) {
     bool beating = interval_ms(s) && s->state == SESSION_OPEN && s->out.size == 0;
@@ -70,7 +92,7 @@ static uint64_t look_deadline(const struct session *s) {
 
 uint64_t session_deadline(const struct session *s) {
     if (s->state == SESSION_ENDED) return DEADLINE_NEVER;
-    uint64_t first = deadline_min(deadline_min(s->linger, s->held_retry), silence_deadline(s));
+    uint64_t first = deadline_min(deadline_min(s->linger, s->held_retry), peer_deadline(s));
     return deadline_min(deadline_min(first, beat_deadline(s)), deadline_min(stall_deadline(s), look_deadline(s)));
 }
 
@@ -86,7 +108,7 @@ void session_looked(struct session *s, uint64_t taken, bool waiting, uint64_t no
     s->last_progress = now;
 }
 
-bool session_is_overdue(const struct session *s, uint64_t now) { return now >= silence_deadline(s); }
+bool session_is_overdue(const struct session *s, uint64_t now) { return now >= peer_deadline(s); }
 
 static void condemn(struct session *s, int code, uint64_t since) {
     lago_reason_t reason;
@@ -100,18 +122,32 @@ static void condemn(struct session *s, int code, uint64_t since) {
     session_abandon(s, &reason);
 }
 
+/* A frame is not here yet: either it has got on meanwhile, or the link is of no use. */
+static void frame_waited_for(struct session *s) {
+    uint64_t came = s->counters.bytes_received - s->frame_from;
+    if (came >= FRAME_PROGRESS) {
+        liveness_frame_began(s);
+        return;
+    }
+    session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, 0, "the broker does not finish a frame: %llu bytes of it in %.1f s",
+                 (unsigned long long)came, (double)(s->now - s->frame_since) / 1000.0);
+    if (s->reason.whole) reason_hint(s->reason.whole, "a link that is hardly alive, or a peer that means harm");
+}
+
 void session_tick(struct session *s, uint64_t now, bool unread) {
     s->now = now;
     if (s->state == SESSION_ENDED) return;
     if (now >= s->held_retry) output_release_held(s);
     if (now >= s->linger)
         session_set_state(s, SESSION_ENDED);
-    else if (now >= silence_deadline(s) && unread)
+    else if (now >= peer_deadline(s) && unread)
         s->reprieve = deadline_after(now, REPRIEVE_MS);
     else if (now >= silence_deadline(s))
         condemn(s, LAGO_EHEARTBEAT, s->last_received);
     else if (now >= stall_deadline(s))
         condemn(s, LAGO_ESTALLED, s->last_progress);
+    else if (now >= frame_deadline(s))
+        frame_waited_for(s);
     else if (now >= beat_deadline(s) && output_heartbeat(s) < 0)
         s->last_written = now; /* no memory for 8 bytes: try again half an interval later */
 }
@@ -120,5 +156,9 @@ void session_reading(struct session *s, bool reading, uint64_t now) {
     if (reading == s->reading) return;
     s->now = now;
     s->reading = reading;
-    if (reading) s->last_received = now; /* what the peer did meanwhile nobody saw: it starts afresh */
+    s->paused = reading ? s->paused : now;
+    if (!reading) return;
+    flood_paused(s, now - s->paused);
+    s->last_received = now; /* what the peer did meanwhile nobody saw: it starts afresh */
+    liveness_frame_began(s);
 }

@@ -231,7 +231,7 @@ static int hold(struct session *s, struct session_channel *ch, const struct head
 
 static void held_free(struct session *s, struct held *held) {
     struct session_channel *ch = channel_find(s, held->channel);
-    if (ch && ch->held_count) ch->held_count--;
+    if (ch) ch->held_count--;
     s->held_size -= held_cost(held);
     list_remove(&held->node);
     block_unref(held->head);
@@ -263,6 +263,8 @@ static int release(struct session *s, struct held *held) {
 }
 
 void output_retry(struct session *s) { s->held_retry = deadline_after(s->now, HELD_RETRY_MS); }
+
+void session_retry(struct session *s) { output_retry(s); }
 
 static void forget_stuck(struct session *s) {
     for (uint16_t n = 0; (n = idmap_next(&s->channels, n)) != 0;) channel_find(s, n)->stuck = false;
@@ -325,7 +327,8 @@ void output_stay_back(struct session *s) {
     for (uint16_t n = 0; (n = idmap_next(&s->channels, n)) != 0;) {
         struct session_channel *ch = channel_find(s, n);
         ch->known = false;
-        if (ch->close_owed) channel_release(s, ch); /* nobody has heard of it, and nobody has it any more */
+        if (ch->close_owed && ch->held_count == 0)
+            channel_release(s, ch); /* nobody has heard of it, and nobody has it any more */
     }
 }
 

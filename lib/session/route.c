@@ -38,7 +38,7 @@ int session_route_make(struct session *s, uint16_t channel, const struct basic_p
     *result = NULL;
     int rc = publish_measure(&method, &method_size);
     if (rc == 0) rc = content_header_plan(&header, properties);
-    if (rc < 0) return rc;
+    if (rc != 0) return rc;
     size_t payload_max = method_size > header.size ? method_size : header.size;
     if (payload_max > output_piece_max(s)) return LAGO_ETOOBIG;
     struct session_route *route = mem_alloc(s->alloc, sizeof(*route) + frames_size(method_size, header.size));

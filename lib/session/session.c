@@ -41,7 +41,9 @@ void session_rest(struct session *s) {
     s->ahead = false;
     s->unsure = false;
     s->taken = 0;
+    s->idle_until = s->idle_credit = s->answers_from = 0;
     s->linger = s->held_retry = DEADLINE_NEVER;
+    PROBE3(session__state, s, (int)SESSION_IDLE, (int)s->state);
     s->state = SESSION_IDLE;
     reason_forget(&s->reason, s->alloc);
 }
@@ -56,6 +58,7 @@ int session_start(struct session *s, uint64_t now) {
     chunks_commit(&s->out, PROTOCOL_HEADER_SIZE);
     s->out.wipe = true; /* until the handshake is over: start-ok carries the password */
     if (s->settings.trace) trace_line(s, 'C', "protocol-header 0-9-1");
+    PROBE3(session__state, s, (int)SESSION_WAIT_START, (int)s->state);
     s->state = SESSION_WAIT_START;
     return 0;
 }
@@ -74,6 +77,7 @@ void session_deinit(struct session *s) {
 
 void session_set_state(struct session *s, enum session_state state) {
     if (s->state == state || s->state == SESSION_ENDED) return;
+    PROBE3(session__state, s, (int)state, (int)s->state);
     s->state = state;
     if (state == SESSION_FAILED || state == SESSION_LEAVING) liveness_linger(s, LINGER_MS);
     if (state == SESSION_OPEN) {
@@ -84,21 +88,15 @@ void session_set_state(struct session *s, enum session_state state) {
 }
 
 lago_phase_t session_phase(enum session_state state) {
-    switch (state) {
-    case SESSION_IDLE: return LAGO_PHASE_CONNECT;
-    case SESSION_WAIT_START:
-    case SESSION_STARTING:
-    case SESSION_WAIT_TUNE:
-    case SESSION_SECURING:
-    case SESSION_TUNING: return LAGO_PHASE_HANDSHAKE;
-    case SESSION_WAIT_OPEN: return LAGO_PHASE_OPEN;
-    case SESSION_OPEN: return LAGO_PHASE_RUNNING;
-    case SESSION_CLOSING:
-    case SESSION_FAILED:
-    case SESSION_LEAVING:
-    case SESSION_ENDED: break;
-    }
-    return LAGO_PHASE_CLOSING;
+    static const lago_phase_t phases[] = {
+        [SESSION_IDLE] = LAGO_PHASE_CONNECT,       [SESSION_WAIT_START] = LAGO_PHASE_HANDSHAKE,
+        [SESSION_STARTING] = LAGO_PHASE_HANDSHAKE, [SESSION_WAIT_TUNE] = LAGO_PHASE_HANDSHAKE,
+        [SESSION_SECURING] = LAGO_PHASE_HANDSHAKE, [SESSION_TUNING] = LAGO_PHASE_HANDSHAKE,
+        [SESSION_WAIT_OPEN] = LAGO_PHASE_OPEN,     [SESSION_OPEN] = LAGO_PHASE_RUNNING,
+        [SESSION_CLOSING] = LAGO_PHASE_CLOSING,    [SESSION_FAILED] = LAGO_PHASE_CLOSING,
+        [SESSION_LEAVING] = LAGO_PHASE_CLOSING,    [SESSION_ENDED] = LAGO_PHASE_CLOSING,
+    };
+    return phases[state];
 }
 
 void session_abandon(struct session *s, const lago_reason_t *reason) {
@@ -226,9 +224,9 @@ static void refused_silently(struct session *s, int status) {
 
 void session_lost(struct session *s, int status, uint64_t now) {
     s->now = now;
-    switch (s->state) {
+    switch (s->state) { /* unreachable: all are named */
     case SESSION_WAIT_START:
-        if (s->partial.size > 0 && greeting_is_foreign(s->partial.data, s->partial.size)) {
+        if (s->partial.size > 0 && greeting_is_foreign(s->partial.data[0])) {
             lago_reason_t reason;
             greeting_explain(&reason, s->partial.data, s->partial.size);
             session_abandon(s, &reason);

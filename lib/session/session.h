@@ -23,10 +23,11 @@
 typedef void (*session_trace_fn)(void *data, char direction, const char *line);
 
 struct session_settings {
-    uint16_t channel_max;      /* the limit until tuning says less */
-    uint64_t message_size_max; /* a larger message ends its channel with 311 */
-    uint32_t write_timeout_ms; /* 0: 2 x heartbeat; LAGO_NO_TIMEOUT: none */
-    session_trace_fn trace;    /* NULL: none */
+    uint16_t channel_max;       /* the limit until tuning says less */
+    uint64_t message_size_max;  /* a larger message ends its channel with 311 */
+    uint64_t assembly_size_max; /* so does one that no longer fits beside those under way; 0: no limit */
+    uint32_t write_timeout_ms;  /* 0: 2 x heartbeat; LAGO_NO_TIMEOUT: none */
+    session_trace_fn trace;     /* NULL: none */
     void *trace_data;
 };
 
@@ -82,6 +83,7 @@ struct session_event {
 struct session_counters {
     uint64_t bytes_received, frames_sent, frames_received;
     uint64_t heartbeats_sent, heartbeats_received;
+    uint64_t deliveries_dropped; /* on a channel or connection that is closing */
 };
 
 /* Where in the stream publishes begin that are not written yet: neighbours of one channel, of `size` bytes each (marks.c). */
@@ -90,6 +92,9 @@ struct session_mark {
     size_t size;
     uint16_t channel; /* 0: gone */
 };
+
+/* A number that no event has: what is remembered by its number is not there. */
+#define ALIKE_NONE UINT32_MAX
 
 /* The last delivery of a channel, by its number (delivery.c): so many channels may take turns. */
 #define LAST_DELIVERIES 4u
@@ -141,15 +146,25 @@ struct session {
     uint32_t alike;                    /* the newest number of deliveries that look alike */
     const struct method_info *deliver; /* basic.deliver */
 
+    uint64_t assembled; /* octets that messages under way take */
+
     struct idmap channels; /* struct session_channel */
+
+    /* frames that bring nothing (floods.c) */
+    uint64_t answers_from; /* a place in `out`, and what has been answered behind it */
+    size_t answers_size;
+    uint64_t idle_until;  /* each takes so much time; this is when all of it has passed */
+    uint64_t idle_credit; /* but those that waited while nobody read have passed it there */
 
     /* liveness (liveness.c) */
     uint64_t last_received, last_written, last_progress, linger;
-    uint64_t last_look; /* when the transport was last asked how much the peer has taken */
-    uint64_t taken;     /* what it said */
-    bool unsure;        /* bytes were written, and nobody knows whether the peer took them */
-    bool reading;       /* false: the application lags, so silence proves nothing */
-    uint64_t reprieve;  /* the peer was overdue, but its bytes wait unread in the kernel: ask again then */
+    uint64_t last_look;               /* when the transport was last asked how much the peer has taken */
+    uint64_t taken;                   /* what it said */
+    bool unsure;                      /* bytes were written, and nobody knows whether the peer took them */
+    bool reading;                     /* false: the application lags, so silence proves nothing */
+    uint64_t paused;                  /* since when */
+    uint64_t reprieve;                /* the peer was overdue, but its bytes wait unread in the kernel: ask again then */
+    uint64_t frame_since, frame_from; /* when an incomplete frame began, or last got on; bytes_received then */
 };
 
 /* ---------------------------------------------------------------- life */
@@ -240,6 +255,15 @@ void session_announce_bodies(struct session *s, uint16_t channel);
  */
 int session_hand_out(struct session *s, uint16_t channel, union method_args **args);
 
+/*
+ * A frame was of no use, in a way that may happen to an honest broker now and then. @return false: it was one too many, and the
+ * session has failed.
+ */
+bool session_brought_nothing(struct session *s, const char *what);
+
+/* So much was sent only because of what came. A peer that takes nothing of it is left. */
+void session_made_to_answer(struct session *s, size_t size);
+
 /* Drop the input unread: the conversation is over. An event that is out stays valid until its callback returns. */
 void session_forget_input(struct session *s);
 
@@ -314,7 +338,10 @@ bool session_channel_is_stopped(const struct session *s, uint16_t channel);
 /* The next number in use above `channel` (start with 0), or 0. */
 uint16_t session_channel_next(const struct session *s, uint16_t channel);
 
-/* channel.close, behind all that was accepted. 0, LAGO_ECLOSED if it is not open or opening, or an encoding error. */
+/*
+ * channel.close, behind all that was accepted; without memory a little later. 0, LAGO_ECLOSED if it is not open or opening, or an
+ * encoding error.
+ */
 int session_channel_close(struct session *s, uint16_t channel, uint16_t reply_code, const char *reply_text);
 
 /*
@@ -328,10 +355,13 @@ void session_channel_drop(struct session *s, uint16_t channel);
 
 /* ---------------------------------------------------------------- time */
 
+/* There was no memory: session_tick shall be called soon. */
+void session_retry(struct session *s);
+
 /* When session_tick wants to be called. */
 uint64_t session_deadline(const struct session *s);
 
-/* Whether a tick at `now` would condemn the peer as silent; then find out whether bytes of it wait unread, and tell tick. */
+/* Whether a tick at `now` would condemn the peer as silent, or as too slow with a frame; then find out whether bytes of it wait unread, and tell tick. */
 bool session_is_overdue(const struct session *s, uint64_t now);
 
 /*

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_SIZE     (64u << 10)  /* what a pipe holds */
-#define LINE_SIZE_MAX (128u << 20) /* what RabbitMQ 3.x takes as one message */
+#define READ_SIZE     ((size_t)64 << 10) /* what a pipe holds */
+#define LINE_SIZE_MAX (128u << 20)       /* what RabbitMQ 3.x takes as one message */
 
 int lines_next(lines_t *lines, lago_bytes_t *line) {
     char *from = lines->buffer ? lines->buffer + lines->start : NULL;

@@ -113,7 +113,7 @@ static void stamp(char *body, uint64_t now) {
 /* The user's pointer is the time of publishing: where pointers are short, its low bits, which do for 4 seconds. */
 static int64_t publish(producer_t *producer, uint64_t now) {
     size_t size = (size_t)perf->settings.size;
-    void *since = (void *)(uintptr_t)now; /* NOLINT(performance-no-int-to-ptr) */
+    void *since = (void *)(uintptr_t)now;
     if (copied) {
         stamp(copied, now);
         return lago_publisher_publish(producer->publisher, (lago_bytes_t){ copied, size }, since);

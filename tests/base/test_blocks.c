@@ -188,6 +188,135 @@ static void nothing_is_due_without_memory(void **state) {
     tear_down(&f);
 }
 
+static void a_lender_need_not_be_told(void **state) {
+    (void)state;
+    struct fixture f;
+    struct due_release due;
+    set_up(&f);
+    f.lender.has_some = NULL;
+    block_unref(lend(&f, 0));
+    assert_true(lender_has_some(&f.lender));
+    assert_true(lender_next(&f.lender, &due));
+    assert_false(lender_next(&f.lender, &due));
+    assert_int_equal(f.told, 0);
+    tear_down(&f);
+}
+
+/* 1024 of them: a hundred thousand bodies that are lent at once leave no hundred thousand headers behind. */
+static void few_headers_are_kept(void **state) {
+    (void)state;
+    enum { LENT = 3000, KEPT = 1024 };
+    static struct block *blocks[LENT];
+    struct fixture f;
+    struct due_release due;
+    set_up(&f);
+    for (int i = 0; i < LENT; i++) blocks[i] = lend(&f, 0);
+    for (int i = 0; i < LENT; i++) block_unref(blocks[i]);
+    while (lender_next(&f.lender, &due)) continue;
+    assert_int_equal(f.pool.lent_count, KEPT);
+    assert_int_equal(f.fail.live_count, KEPT);
+    tear_down(&f);
+}
+
+/* ---------------------------------------------------------------- what is spare, and what is not */
+
+static void the_larger_of_two_half_grown_blocks_is_kept(void **state) {
+    (void)state;
+    struct fixture f;
+    struct chunk_queue second;
+    set_up(&f);
+    chunks_init(&second, &f.fail.allocator);
+    put(&f, 5120);
+    f.q.pool = NULL; /* so that the second one does not begin with what the first one leaves */
+    second.pool = NULL;
+    for (int i = 0; i < 3; i++) memset(chunks_reserve(&second, 1024), 'y', 1024), chunks_commit(&second, 1024);
+    f.q.pool = second.pool = &f.pool;
+    chunks_consume(&f.q, f.q.size);
+    const struct block *kept = f.pool.half_grown;
+    assert_non_null(kept);
+    chunks_consume(&second, second.size);
+    assert_ptr_equal(f.pool.half_grown, kept);
+    chunks_clear(&second);
+    tear_down(&f);
+}
+
+static void *other_malloc(size_t size, void *data) { return ((struct fail_alloc *)data)->allocator.malloc(size, data); }
+static void *other_realloc(void *p, size_t size, void *data) {
+    return ((struct fail_alloc *)data)->allocator.realloc(p, size, data);
+}
+static void other_free(void *p, void *data) { ((struct fail_alloc *)data)->allocator.free(p, data); }
+
+/* A ring knows not whose memory it is: it serves only who has the same functions with the same data. */
+static void a_ring_is_not_given_to_another_allocator(void **state) {
+    (void)state;
+    for (int differs = 0; differs < 4; differs++) {
+        struct fixture f;
+        set_up(&f);
+        lago_allocator_t other = f.fail.allocator;
+        put(&f, 5120);
+        chunks_consume(&f.q, f.q.size);
+        assert_non_null(f.pool.ring);
+        if (differs == 1) other.malloc = other_malloc;
+        if (differs == 2) other.realloc = other_realloc;
+        if (differs == 3) other.free = other_free;
+        struct chunk_queue q;
+        chunks_init(&q, &other);
+        q.pool = &f.pool;
+        assert_non_null(chunks_reserve(&q, 16));
+        assert_int_equal(f.pool.ring == NULL, differs == 0);
+        chunks_clear(&q);
+        tear_down(&f);
+    }
+}
+
+/* Of two rings the longer one is kept, and none that is longer than it need be. */
+static void the_longer_ring_is_kept(void **state) {
+    (void)state;
+    enum { SLICES = 2000 };
+    struct fixture f;
+    set_up(&f);
+    struct block *body = block_copy(&f.fail.allocator, "0123456789", 10);
+    for (int longer = 1; longer >= 0; longer--) {
+        struct chunk_queue q;
+        chunks_init(&q, &f.fail.allocator);
+        q.pool = longer ? &f.pool : NULL;
+        assert_int_equal(chunks_reserve_slices(&q, longer ? 100 : 10), 0);
+        q.pool = &f.pool;
+        chunks_append(&q, body, block_data(body), 10);
+        chunks_consume(&q, 10);
+        assert_int_equal(f.pool.ring_capacity, 128);
+    }
+    struct chunk_queue q;
+    chunks_init(&q, &f.fail.allocator);
+    q.pool = &f.pool;
+    assert_int_equal(chunks_reserve_slices(&q, SLICES), 0);
+    chunks_append(&q, body, block_data(body), 10);
+    chunks_consume(&q, 10);
+    assert_int_equal(f.pool.ring_capacity, 128);
+    block_unref(body);
+    tear_down(&f);
+}
+
+static void neighbours_of_one_body_are_one_slice(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slice slices[4];
+    set_up(&f);
+    struct block *body = block_copy(&f.fail.allocator, "0123456789", 10);
+    const uint8_t *data = block_data(body);
+    assert_int_equal(chunks_reserve_slices(&f.q, 3), 0);
+    chunks_append(&f.q, body, data, 4);
+    chunks_append(&f.q, body, data + 4, 3);
+    chunks_append(&f.q, body, data + 8, 2);
+    block_unref(body);
+    assert_int_equal(chunks_peek(&f.q, slices, 4), 2);
+    assert_int_equal(slices[0].size, 7);
+    assert_ptr_equal(slices[1].data, data + 8);
+    chunks_consume(&f.q, 9);
+    assert_int_equal(f.fail.live_count, 1); /* the ring, which is spare now */
+    tear_down(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_that_work_has_filled_serves_again),
@@ -198,6 +327,12 @@ int main(void) {
         cmocka_unit_test(without_a_lender_it_is_released_at_once),
         cmocka_unit_test(lending_costs_no_allocation),
         cmocka_unit_test(nothing_is_due_without_memory),
+        cmocka_unit_test(a_lender_need_not_be_told),
+        cmocka_unit_test(few_headers_are_kept),
+        cmocka_unit_test(the_larger_of_two_half_grown_blocks_is_kept),
+        cmocka_unit_test(a_ring_is_not_given_to_another_allocator),
+        cmocka_unit_test(the_longer_ring_is_kept),
+        cmocka_unit_test(neighbours_of_one_body_are_one_slice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

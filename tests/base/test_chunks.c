@@ -406,7 +406,7 @@ static void test_a_random_stream_comes_out_as_it_went_in(void **state) {
     set_up(&f);
     for (int step = 0; step < 3000; step++) {
         uint64_t r = next_random(&seed);
-        put_stream(&f.q, r % (r % 7 == 0 ? 8192 : 100), r % 5 == 0);
+        put_stream(&f.q, (size_t)(r % (r % 7 == 0 ? 8192 : 100)), r % 5 == 0);
         if (step % 3 == 0) chunks_consume(&f.q, (size_t)(next_random(&seed) % (f.q.size + 1)));
         if (step % 10 == 0) check_stream(&f.q);
         assert_true(f.q.appended - f.q.consumed == f.q.size);

@@ -293,6 +293,29 @@ static void test_without_memory_a_kept_reason_has_its_facts(void **state) {
     fail_alloc_check(&fail);
 }
 
+/* What is rare: one of two numbers, words without a number, what the detail says already. */
+static void test_parts_may_be_missing(void **state) {
+    (void)state;
+    check(&(lago_reason_t){ .code = LAGO_ETIMEDOUT }, "deadline passed");
+    check(&(lago_reason_t){ .code = LAGO_ELOST, .endpoint = EP, .phase = LAGO_PHASE_CLOSING },
+          "lost the link to " EP " while closing");
+    check(&(lago_reason_t){ .code = LAGO_ELOST, .phase = LAGO_PHASE_PROXY },
+          "lost the link to the broker while asking the proxy");
+    check(&(lago_reason_t){ .code = LAGO_ECLOSED, .origin = LAGO_BY_BROKER }, "closed by the application, or already ended");
+    lago_reason_t r = said(LAGO_ECONNECTION, 0, "only words");
+    check(&r, "the broker at " EP " closed the connection: only words");
+    r.os_error = -ECONNRESET; /* the words explain, so the system's are an aside */
+    check(&r, "the broker at " EP " closed the connection: only words (connection reset by peer)");
+    r = (lago_reason_t){ .code = LAGO_ECHANNEL, .method_id = 10 };
+    check(&r, "the broker closed the channel (method 0,10)");
+    strcpy(r.detail, "no such queue; is it spelled right?");
+    strcpy(r.hint, "is it spelled right?");
+    check(&r, "no such queue; is it spelled right?");
+    strcpy(r.detail, "bell\x7f");
+    r.hint[0] = '\0';
+    check(&r, "bell\\x7f");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_code_has_name_text_and_scope),
@@ -309,6 +332,7 @@ int main(void) {
         cmocka_unit_test(test_a_small_buffer_cuts),
         cmocka_unit_test(test_a_kept_reason_is_the_same),
         cmocka_unit_test(test_without_memory_a_kept_reason_has_its_facts),
+        cmocka_unit_test(test_parts_may_be_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

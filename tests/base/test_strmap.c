@@ -136,6 +136,49 @@ static void test_without_memory_only_the_first_fails(void **state) {
     fail_alloc_check(&fail);
 }
 
+/* FNV-1a of each pair is the same number, which a peer may know as well. */
+static void test_keys_of_the_same_hash_are_told_apart(void **state) {
+    (void)state;
+    struct fail_alloc fail;
+    struct strmap map;
+    struct strmap_node liquid, costarring, declinate;
+    fail_alloc_init(&fail);
+    strmap_init(&map, &fail.allocator);
+    assert_int_equal(strmap_add(&map, &liquid, "liquid", 6), 0);
+    assert_null(strmap_find(&map, "costarring", 10));
+    assert_int_equal(strmap_add(&map, &costarring, "costarring", 10), 0);
+    assert_int_equal(strmap_add(&map, &declinate, "declinate", 9), 0);
+    assert_int_equal(liquid.hash, costarring.hash);
+    assert_ptr_equal(strmap_find(&map, "liquid", 6), &liquid);
+    assert_ptr_equal(strmap_find(&map, "costarring", 10), &costarring);
+    assert_null(strmap_find(&map, "macallums", 9));
+    strmap_clear(&map);
+    fail_alloc_check(&fail);
+}
+
+/* While a map is emptied from its first bucket on, what comes into one that was empty already is found too. */
+static void test_any_finds_what_came_behind_it(void **state) {
+    (void)state;
+    static struct consumer consumers[CONSUMERS];
+    struct fail_alloc fail;
+    struct strmap map;
+    fail_alloc_init(&fail);
+    strmap_init(&map, &fail.allocator);
+    name_consumers(consumers);
+    for (size_t i = 0; i < CONSUMERS; i++) (void)add(&map, &consumers[i]);
+    struct strmap_node *first = strmap_any(&map);
+    strmap_remove(&map, first);
+    while (map.count > 1) strmap_remove(&map, strmap_any(&map));
+    assert_int_equal(strmap_add(&map, first, first->key, first->size), 0);
+    assert_ptr_equal(strmap_any(&map), first);
+    strmap_remove(&map, first);
+    assert_non_null(strmap_any(&map));
+    strmap_remove(&map, strmap_any(&map));
+    assert_null(strmap_any(&map));
+    strmap_clear(&map);
+    fail_alloc_check(&fail);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_added_is_found),
@@ -143,6 +186,8 @@ int main(void) {
         cmocka_unit_test(test_a_key_is_bytes),
         cmocka_unit_test(test_any_empties_the_map),
         cmocka_unit_test(test_without_memory_only_the_first_fails),
+        cmocka_unit_test(test_keys_of_the_same_hash_are_told_apart),
+        cmocka_unit_test(test_any_finds_what_came_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -228,12 +228,35 @@ static void test_without_memory_nothing_changes(void **state) {
     }
 }
 
+static void test_the_lowest_without_one(void **state) {
+    (void)state;
+    struct fail_alloc fail;
+    struct tagset set;
+    fail_alloc_init(&fail);
+    tagset_init(&set, &fail.allocator);
+    assert_int_equal(tagset_lowest_but(&set, 0), 0);
+    assert_int_equal(tagset_lowest_but(&set, 5), 0);
+    for (uint64_t tag = 5; tag <= 8; tag++) assert_int_equal(tagset_add(&set, tag), 0);
+    assert_int_equal(tagset_lowest_but(&set, 5), 6);
+    assert_int_equal(tagset_lowest_but(&set, 6), 5);
+    assert_int_equal(tagset_isolate(&set, 6), 0); /* now there are words as well */
+    assert_true(tagset_remove(&set, 6));
+    assert_int_equal(tagset_lowest_but(&set, 5), 7);
+    assert_int_equal(tagset_lowest_but(&set, 7), 5);
+    assert_true(tagset_remove(&set, 5));
+    assert_int_equal(tagset_lowest_but(&set, 7), 8);
+    assert_true(tagset_remove(&set, 7));
+    assert_int_equal(tagset_lowest_but(&set, 8), 0);
+    tagset_clear(&set);
+    fail_alloc_check(&fail);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tags_come_and_go_in_order),      cmocka_unit_test(test_the_steady_state_does_not_allocate),
         cmocka_unit_test(test_remove_through_counts),          cmocka_unit_test(test_the_largest_tags),
         cmocka_unit_test(test_memory_follows_the_open_tags),   cmocka_unit_test(test_random_work_agrees_with_a_model),
-        cmocka_unit_test(test_without_memory_nothing_changes),
+        cmocka_unit_test(test_without_memory_nothing_changes), cmocka_unit_test(test_the_lowest_without_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
 #include "server.h"
 #include "virtual.h"
 
-#define BROKER_CHANNELS 8
+#define BROKER_CHANNELS 64
 
 struct broker {
     struct virtual *v;

@@ -288,7 +288,7 @@ static void on_message(lago_channel_t *ch, const lago_message_t *message, void *
     side->known[side->newest] = data == NULL;
     if (below(8) == 0) test.v.now += below(3); /* this one took its time */
     if (data == NULL && below(test.untidy) != 0) settle(side, ACKED, side->newest, false);
-    for (size_t n = below(test.untidy) == 0 ? below(4) : 0; n > 0; n--) act(&test.sides[1 + below(CHANNELS)]);
+    for (uint64_t n = below(test.untidy) == 0 ? below(4) : 0; n > 0; n--) act(&test.sides[1 + below(CHANNELS)]);
 }
 
 /* ---------------------------------------------------------------- a sequence */

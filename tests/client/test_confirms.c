@@ -69,7 +69,7 @@ static int settle(struct confirms *c, uint64_t tag, bool multiple, lago_publish_
 
 static void expect(struct confirms *c, uint64_t number, lago_publish_outcome_t outcome) {
     lago_publish_result_t result;
-    struct confirm_slot slot;
+    struct confirm_slot slot = { 0 };
     assert_true(confirms_next(c, &result, &slot));
     assert_int_equal(result.sequence_number, number);
     assert_int_equal(result.outcome, outcome);

@@ -246,10 +246,10 @@ static size_t sum(lago_string_t s) {
 }
 
 /* Read all that there is to read; a sanitizer watches. */
-static size_t read_all(const lago_message_t *message) {
+static uint64_t read_all(const lago_message_t *message) {
     lago_death_t death;
     lago_value_t key;
-    size_t total = lago_message_delivery_count(message) + lago_message_acquired_count(message);
+    uint64_t total = lago_message_delivery_count(message) + lago_message_acquired_count(message);
     total += lago_message_stream_offset(message, NULL) + lago_message_first_death(message, &death);
     total += lago_message_last_death(message, &death);
     lago_death_iterator_t it = lago_message_deaths(message);
@@ -265,7 +265,8 @@ static void cut_short_at_every_byte(void **state) {
     (void)state;
     struct received whole, cut;
     receive(&whole, LAGO_TABLE(LAGO_FIELD_I64("x-delivery-count", 3), DEATHS));
-    size_t size = whole.properties.headers.size, all = read_all(&whole.message);
+    size_t size = whole.properties.headers.size;
+    uint64_t all = read_all(&whole.message);
     for (size_t i = 0; i < size; i++) {
         receive_raw(&cut, whole.raw, i);
         assert_true(read_all(&cut.message) <= all);

@@ -404,6 +404,27 @@ static void without_memory_to_hold(void **state) {
     client_end(t);
 }
 
+/* Nobody was told that it begins, so nobody is told that it ends. */
+static void a_body_that_could_not_be_held_never_began(void **state) {
+    (void)state;
+    unsigned ended = 0;
+    for (size_t n = 1; n <= 8; n++) {
+        client_open(t);
+        lago_channel_t *ch = client_open_channel(t);
+        consume_as(ch, "a", (lago_basic_consume_t){ .on_body = noted_body });
+        assert_int_equal(lago_consumer_pause(ch, "a"), 0);
+        journal_clear(t);
+        fail_alloc_at(&t->v.alloc, n, false);
+        server_send(&t->v, "1 basic.deliver consumer_tag=\"a\" delivery_tag=1\n1 header body_size=5\n1 body \"abc\"");
+        fail_alloc_at(&t->v.alloc, 0, false);
+        virtual_run(&t->v);
+        if (lago_connection_state(t->conn) != LAGO_CONNECTION_OPEN) ended++;
+        assert_null(strstr(t->journal, "a 1"));
+        client_end(t);
+    }
+    assert_true(ended > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(its_messages_wait_in_order),
@@ -423,6 +444,7 @@ int main(void) {
         cmocka_unit_test(its_end_while_it_is_paused),
         cmocka_unit_test(one_that_never_began),
         cmocka_unit_test(without_memory_to_hold),
+        cmocka_unit_test(a_body_that_could_not_be_held_never_began),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,7 @@ static void reads_doubles_from_end_to_end(void **state) {
     assert_true(fields[0].value.as.real > 0.99e308 && fields[0].value.as.real < 1.01e308);
     assert_true(fields[1].value.as.real > 0.0 && fields[1].value.as.real < 2e-310);
     assert_true(fields[2].value.as.real == 0.0);
-    assert_true(fields[3].value.as.real == 0.0001);
+    assert_true(fields[3].value.as.real == (double)0.0001);
     assert_true(fields[4].value.as.real > 1.2345e19 && fields[4].value.as.real < 1.2346e19);
     assert_true(fields[5].value.as.real == 0.0);
     literal_free(&literal);

@@ -35,9 +35,23 @@ static void fills_in_the_defaults_beyond_pika(void **state) {
     assert_int_equal(v->write_timeout_ms, 0); /* 2 x the heartbeat that will be agreed */
     assert_int_equal(v->close_timeout_ms, 10000);
     assert_true(v->message_size_max == 134217728);
+    assert_true(v->assembly_size_max == 268435456);
     assert_int_equal(v->high_water, 4194304);
     assert_int_equal(v->low_water, 1048576);
     parameters_free(p);
+}
+
+/* Twice message_size_max, or all that can be said. */
+static void messages_under_way_may_take_twice_the_largest(void **state) {
+    (void)state;
+    static const uint64_t sizes[][2] = {
+        { 1, 2 }, { UINT64_MAX / 2, UINT64_MAX - 1 }, { UINT64_MAX / 2 + 1, UINT64_MAX }, { UINT64_MAX, UINT64_MAX }
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct parameters *p = copied(&(lago_parameters_t){ .message_size_max = sizes[i][0] });
+        assert_true(p->values.assembly_size_max == sizes[i][1]);
+        parameters_free(p);
+    }
 }
 
 static void keeps_what_is_given(void **state) {
@@ -78,6 +92,8 @@ static void names_the_parameter_that_is_wrong(void **state) {
     assert_refused(&(lago_parameters_t){ .credentials = { .username = "" } }, LAGO_EPARAMETER, "credentials.username");
     assert_refused(&(lago_parameters_t){ .high_water = 1, .low_water = 2 }, LAGO_EPARAMETER, "low_water");
     assert_refused(&(lago_parameters_t){ .low_water = 4194305 }, LAGO_EPARAMETER, "low_water");
+    assert_refused(&(lago_parameters_t){ .message_size_max = 2, .assembly_size_max = 1 }, LAGO_EPARAMETER, "assembly_size_max");
+    assert_refused(&(lago_parameters_t){ .assembly_size_max = 134217727 }, LAGO_EPARAMETER, "assembly_size_max");
     assert_refused(&(lago_parameters_t){ .tcp_options = { .keepcnt = 128 } }, LAGO_EPARAMETER, "tcp_options: TCP_KEEPCNT");
     for (size_t i = 0; i < 8; i++) {
         lago_parameters_t from = { 0 };
@@ -234,6 +250,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fills_in_the_defaults_of_pika),
         cmocka_unit_test(fills_in_the_defaults_beyond_pika),
+        cmocka_unit_test(messages_under_way_may_take_twice_the_largest),
         cmocka_unit_test(keeps_what_is_given),
         cmocka_unit_test(names_the_parameter_that_is_wrong),
         cmocka_unit_test(refuses_names_beyond_255_bytes),

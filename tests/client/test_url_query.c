@@ -129,7 +129,7 @@ static void sets_lagos_own_parameters(void **state) {
     lago_parameters_t *p =
         parsed("write_timeout=1.5&connect_deadline=60&close_timeout=2&operation_timeout=3&resolve_timeout=4&retry_delay_max=60"
                "&shuffle_endpoints=true&fast_open=true&local_address=::1&message_size_max=18446744073709551615&high_water=10&low_"
-               "water=5");
+               "water=5&assembly_size_max=7");
     assert_int_equal(p->write_timeout_ms, 1500);
     assert_int_equal(p->connect_deadline_ms, 60000);
     assert_int_equal(p->close_timeout_ms, 2000);
@@ -139,6 +139,7 @@ static void sets_lagos_own_parameters(void **state) {
     assert_true(p->shuffle_endpoints && p->fast_open);
     assert_string_equal(p->local_address, "::1");
     assert_true(p->message_size_max == UINT64_MAX);
+    assert_true(p->assembly_size_max == 7);
     assert_int_equal(p->high_water, 10);
     assert_int_equal(p->low_water, 5);
     lago_parameters_free(p);
@@ -162,6 +163,7 @@ static void refuses_bad_values_of_lagos_own(void **state) {
     assert_refused("local_address=localhost", LAGO_EURL, "local_address: not an IPv4 or IPv6 address", "192.0.2.1");
     assert_refused("local_address=1:2", LAGO_EURL, "local_address: not an IPv6 address", "192.0.2.1");
     assert_refused("message_size_max=0", LAGO_EURL, "message_size_max: out of range", "bytes");
+    assert_refused("assembly_size_max=0", LAGO_EURL, "assembly_size_max: out of range", "bytes");
     assert_refused("message_size_max=18446744073709551616", LAGO_EURL, "message_size_max: out of range", NULL);
     assert_refused("message_size_max=99999999999999999999999", LAGO_EURL, "message_size_max: out of range", NULL);
     assert_refused("high_water=1k", LAGO_EURL, "high_water: not a whole number", "bytes");

@@ -478,7 +478,32 @@ static void what_would_hurt_the_broker_does_not_leave(void **state) {
     assert_int_equal(error_of_raw(BYTES("\1tF\0\0\0\x09\1ks\0\1")), LAGO_ETABLE);
     lago_array_t array = { NULL, "U\0\1", 3, 0 };
     assert_int_equal(write_error((lago_field_t)LAGO_FIELD_ARRAY("a", array)), LAGO_ETYPE);
+    array = (lago_array_t){ NULL, "I\0\0\0\1F\0\0\0\5\1kU\0\1", 15, 0 }; /* deeper */
+    assert_int_equal(write_error((lago_field_t)LAGO_FIELD_ARRAY("a", array)), LAGO_ETYPE);
+    array = (lago_array_t){ NULL, NULL, 3, 0 };
+    assert_int_equal(write_error((lago_field_t)LAGO_FIELD_ARRAY("a", array)), LAGO_EINVAL);
     assert_int_equal(write_error((lago_field_t)LAGO_FIELD_TABLE("t", table_over(BYTES("\5ab")))), LAGO_ETABLE);
+}
+
+/* What somebody has put together by hand: found where it is read, not where it hurts. */
+static void an_array_of_nothing_is_malformed(void **state) {
+    (void)state;
+    lago_array_t array = { NULL, NULL, 3, 0 };
+    lago_value_t value, bad[] = { LAGO_VALUE_I32(1), { (lago_type_t)'?', { 0 } } };
+    lago_array_iterator_t it = lago_array_iterate(&array);
+    assert_int_equal(lago_array_next(&it, &value), LAGO_ETABLE);
+    array = (lago_array_t){ bad, NULL, 2, 0 };
+    it = lago_array_iterate(&array);
+    assert_int_equal(lago_array_next(&it, &value), 1);
+    assert_int_equal(lago_array_next(&it, &value), LAGO_ETYPE);
+}
+
+/* An array that contains itself twice would otherwise be walked 2^16 times. */
+static void an_array_in_itself_is_too_deep(void **state) {
+    (void)state;
+    lago_value_t values[2] = { { LAGO_TYPE_ARRAY, { 0 } }, { LAGO_TYPE_ARRAY, { 0 } } };
+    values[0].as.array = values[1].as.array = (lago_array_t){ values, NULL, 2, 0 };
+    assert_int_equal(write_error((lago_field_t)LAGO_FIELD_ARRAY("a", values[0].as.array)), LAGO_EDEPTH);
 }
 
 static lago_value_t roll_value(struct dice *d) {
@@ -561,6 +586,8 @@ int main(void) {
         cmocka_unit_test(a_table_in_itself_is_too_deep),
         cmocka_unit_test(a_received_table_leaves_byte_for_byte),
         cmocka_unit_test(what_would_hurt_the_broker_does_not_leave),
+        cmocka_unit_test(an_array_of_nothing_is_malformed),
+        cmocka_unit_test(an_array_in_itself_is_too_deep),
         cmocka_unit_test(random_tables_come_back),
         cmocka_unit_test(odd_floats_keep_their_bits),
     };

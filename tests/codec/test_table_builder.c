@@ -99,6 +99,8 @@ static void a_bad_entry_changes_nothing(void **state) {
     lago_field_t unknown = lago_field_of("k", (lago_type_t)'?');
     lago_field_t too_long = { { name, sizeof name }, { LAGO_TYPE_VOID, { 0 } } };
 
+    lago_table_t none = lago_table_builder_table(NULL);
+    assert_int_equal(lago_table_check(&none), 0);
     lago_table_builder_t *builder = lago_table_builder_new();
     add(builder, lago_field_bool("t", true));
     assert_int_equal(lago_table_builder_add(builder, NULL), LAGO_EINVAL);

@@ -40,6 +40,8 @@ def compiled(source_root, build_root, ninja):
         paths = [os.path.normpath(os.path.join(build_root, line.strip())) for line in lines[1:]]
         paths = [os.path.relpath(path, source_root) if path.startswith(source_root + os.sep) else path for path in paths]
         paths = [path for path in paths if path.endswith(tree.SUFFIXES)]  # clang names its sanitizers' lists as well
+        if paths and paths[0].startswith('tests/') != lines[0].startswith('tests/'):
+            continue  # a test's own build of the library
         if paths and os.path.exists(os.path.join(source_root, paths[0])):
             result.setdefault(paths[0], set()).update(paths[1:])
     return result

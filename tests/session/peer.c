@@ -141,7 +141,8 @@ static void note_event(struct peer *p, const struct session_event *event) {
     }
     if (event->reason) text_addf(&t, " %s", lago_error_name(event->reason->code));
     if (event->reason && event->reason->reply_code) text_addf(&t, " %u", event->reason->reply_code);
-    if (event->publishes_sent) text_addf(&t, " sent=%llu", (unsigned long long)event->publishes_sent);
+    bool ends = event->type == SESSION_EVENT_CHANNEL_CLOSE || event->type == SESSION_EVENT_CHANNEL_CLOSE_OK;
+    if (ends && event->publishes_sent) text_addf(&t, " sent=%llu", (unsigned long long)event->publishes_sent);
     if (event->properties && event->properties->present) text_add(&t, " ");
     properties_print(&t, event->properties, 256);
     if (event->type == SESSION_EVENT_CONTENT) add_body(&t, event->body);

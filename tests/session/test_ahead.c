@@ -187,6 +187,31 @@ static void without_room(void **state) {
     peer_deinit(&p);
 }
 
+/* Each method that may be said twice goes ahead; what the broker names itself may not. */
+static void all_that_is_harmless_goes_ahead(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_init(&p);
+    peer_bring(&p, SESSION_IDLE);
+    p.mute = true;
+    assert_int_equal(session_send(&p.session, 1, METHOD_CONFIRM_SELECT, &(struct confirm_select){ 0 }), 0);
+    assert_int_equal(session_send(&p.session, 1, METHOD_EXCHANGE_DECLARE, &(struct exchange_declare){ .exchange = { "e", 1 } }),
+                     0);
+    assert_int_equal(session_send(&p.session, 1, METHOD_EXCHANGE_BIND, &(struct exchange_bind){ .destination = { "e", 1 } }), 0);
+    assert_int_equal(session_send(&p.session, 1, METHOD_QUEUE_BIND, &(struct queue_bind){ .queue = { "q", 1 } }), 0);
+    assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_QOS, &(struct basic_qos){ .prefetch_count = 5 }), 0);
+    assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_CONSUME, &(struct basic_consume){ .queue = { "q", 1 } }), 0);
+    struct queue_declare none = { .queue = { "\0", 1 } };
+    assert_int_equal(session_send(&p.session, 2, METHOD_QUEUE_DECLARE, &none), 0);
+    assert_int_equal(session_start(&p.session, p.now), 0);
+    assert_int_equal(go_ahead(&p, &assumed), 0);
+    assert_string_equal(peer_frames(&p), HEADER ANSWERS
+                        "1 channel.open\n2 channel.open\n1 confirm.select\n1 exchange.declare exchange=\"e\"\n"
+                        "1 exchange.bind destination=\"e\"\n1 queue.bind queue=\"q\"\n1 basic.qos prefetch_count=5\n"
+                        "1 basic.consume queue=\"q\"\n");
+    peer_deinit(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_in_one_piece),
@@ -196,6 +221,7 @@ int main(void) {
         cmocka_unit_test(a_channel_that_is_given_up),
         cmocka_unit_test(out_of_turn),
         cmocka_unit_test(without_room),
+        cmocka_unit_test(all_that_is_harmless_goes_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,7 +219,7 @@ static void only_deliveries_that_are_cut_are_announced(void **state) {
     open_announcing(&p, MIB);
     p.on_event = count_begun;
     begun = 0;
-    for (uint64_t tag = 1; tag <= 5; tag++) bytes_deliver(&b, 1, tag, tag * 100, FRAME);
+    for (uint64_t tag = 1; tag <= 5; tag++) bytes_deliver(&b, 1, tag, (size_t)tag * 100, FRAME);
     bytes_deliver(&b, 1, 6, 0, FRAME);
     bytes_method(&b, 1, METHOD_BASIC_RETURN, NULL);
     bytes_header(&b, 1, 200000, NULL);

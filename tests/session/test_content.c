@@ -279,6 +279,24 @@ static void announced_sizes_are_only_claims(void **state) {
     }
 }
 
+/* An ack that waits for its neighbours leaves before our close: nothing may follow that but close-ok (1.5.2.5). */
+static void acks_leave_before_the_close(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    peer_open(&p);
+    assert_int_equal(session_ack(&p.session, 1, 1, 2), 1);
+    add_deliver(&b, 1, (1 << 20) + 1);
+    peer_say(&p, &b);
+    assert_string_equal(peer_events(&p), "channel-close 1 one LAGO_EMSGSIZE 311\n");
+    const char *frames = peer_frames(&p);
+    const char *ack = strstr(frames, "1 basic.ack delivery_tag=1"), *closing = strstr(frames, "1 channel.close ");
+    assert_non_null(ack);
+    assert_non_null(closing);
+    assert_true(ack < closing);
+    peer_deinit(&p);
+}
+
 static void refusals_without_memory_end_the_session(void **state) {
     (void)state;
     struct peer p = { 0 };
@@ -299,12 +317,12 @@ static void message_size_max_is_the_largest_that_passes(void **state) {
         struct bytes b = { 0 };
         char line[64];
         open_with(&p, limits[i], 4096);
-        bytes_deliver(&b, 1, 1, limits[i], 4096);
+        bytes_deliver(&b, 1, 1, (size_t)limits[i], 4096);
         peer_say(&p, &b);
         snprintf(line, sizeof(line), " body=%llu\n", (unsigned long long)limits[i]);
         assert_non_null(strstr(peer_events(&p), line));
-        bytes_deliver(&b, 1, 2, limits[i] + 1, 4096);
-        bytes_deliver(&b, 2, 1, limits[i], 4096);
+        bytes_deliver(&b, 1, 2, (size_t)limits[i] + 1, 4096);
+        bytes_deliver(&b, 2, 1, (size_t)limits[i], 4096);
         peer_say(&p, &b);
         const char *events = peer_events(&p);
         assert_true(strncmp(events, "channel-close 1 one LAGO_EMSGSIZE 311\n", 38) == 0);
@@ -424,6 +442,7 @@ int main(void) {
         cmocka_unit_test(contents_on_channels_that_are_not_open),
         cmocka_unit_test(malformed_headers),
         cmocka_unit_test(announced_sizes_are_only_claims),
+        cmocka_unit_test(acks_leave_before_the_close),
         cmocka_unit_test(refusals_without_memory_end_the_session),
         cmocka_unit_test(message_size_max_is_the_largest_that_passes),
         cmocka_unit_test(memory_of_a_message_stays_near_its_size),

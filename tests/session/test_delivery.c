@@ -77,12 +77,15 @@ static char *copy_of(const char *text) {
     return strcpy(copy, text);
 }
 
+static uint64_t message_size_max = 1 << 20;
+
 /* Everything that is told, when the input comes in pieces of at most `piece`. */
 static char *told(const struct bytes *b, size_t piece, size_t failing) {
     struct peer p = { 0 };
     peer_open(&p);
     p.session.settings.trace = NULL;
-    if (failing) fail_alloc_at(&p.memory, p.memory.calls + failing, false);
+    p.session.settings.message_size_max = message_size_max;
+    if (failing) fail_alloc_at(&p.memory, failing, false);
     for (size_t at = 0; at < b->size; at += piece) peer_feed(&p, b->data + at, b->size - at < piece ? b->size - at : piece);
     const char *lines = peer_events(&p);
     char *events = copy_of(lines);
@@ -152,11 +155,89 @@ static void nothing_needs_to_be_remembered(void **state) {
     (void)state;
     struct bytes b = { 0 };
     for (uint64_t tag = 1; tag <= 5; tag++) bytes_deliver(&b, 1, tag, 100, FRAME_MIN_SIZE);
-    char *wanted = told(&b, SIZE_MAX, 0), *got = told(&b, SIZE_MAX, 1);
-    assert_string_equal(got, wanted);
+    char *wanted = told(&b, SIZE_MAX, 0);
+    for (size_t failing = 1; failing <= 3; failing++) {
+        char *got = told(&b, SIZE_MAX, failing);
+        assert_string_equal(got, wanted);
+        free(got);
+    }
     free(wanted);
-    free(got);
     bytes_free(&b);
+}
+
+/* ---------------------------------------------------------------- sizes */
+
+/* Frames that are complete, and lie about what is in them; behind two good deliveries, so that the third one is like the last. */
+static void add_odd(struct bytes *b, unsigned good, size_t method_size, size_t header_size, size_t body_size,
+                    uint64_t announced) {
+    static const uint8_t deliver[] = "\0\x3c\0\x3c\1c\0\0\0\0\0\0\0\0\0\0\1k", header[] = "\0\x3c\0\0\0\0\0\0\0\0\0\0\0";
+    uint8_t payload[FRAME_MIN_SIZE * 2] = { 0 };
+    for (unsigned tag = 1; tag <= good; tag++) bytes_deliver(b, 1, tag, 40, FRAME_MIN_SIZE);
+    memcpy(payload, deliver, sizeof deliver - 1);
+    payload[14] = (uint8_t)(good + 1); /* the tag */
+    bytes_frame(b, FRAME_METHOD, 1, payload, method_size);
+    memset(payload, 0, sizeof payload);
+    memcpy(payload, header, sizeof header);
+    for (unsigned i = 0; i < 8; i++) payload[4 + i] = (uint8_t)(announced >> (56 - 8 * i));
+    bytes_frame(b, FRAME_HEADER, 1, payload, header_size);
+    memset(payload, 0, sizeof payload);
+    pattern_fill(payload, 0, body_size);
+    bytes_frame(b, FRAME_BODY, 1, payload, body_size);
+    bytes_frame(b, FRAME_HEARTBEAT, 0, NULL, 0);
+}
+
+static void odd_sizes_are_told_alike(void **state) {
+    (void)state;
+    enum { DELIVER = 18, HEADER = 14 };
+    static const struct {
+        size_t method_size, header_size, body_size;
+        uint64_t announced;
+    } odd[] = {
+        { 0, HEADER, 40, 40 },
+        { 2, HEADER, 40, 40 },
+        { 3, HEADER, 40, 40 },
+        { DELIVER - 1, HEADER, 40, 40 },
+        { DELIVER, 0, 40, 40 },
+        { DELIVER, HEADER - 1, 40, 40 },
+        { DELIVER, HEADER, 40, 40 },
+        { DELIVER, HEADER, 0, 40 },
+        { DELIVER, HEADER, 40, 0 },
+        { DELIVER, HEADER, 41, 40 },
+        { DELIVER, HEADER, 40, UINT64_MAX },
+        { DELIVER, HEADER, 4088, 4088 },
+        { DELIVER, HEADER, 4089, 4089 },
+        { 4089, HEADER, 40, 40 },
+        { DELIVER, 4089, 40, 40 },
+    };
+    struct dice d = { 1 };
+    for (unsigned good = 0; good <= 3; good++) {
+        for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+            for (message_size_max = 40; message_size_max <= 1 << 20; message_size_max *= 1 << 15) {
+                struct bytes b = { 0 };
+                add_odd(&b, good, odd[i].method_size, odd[i].header_size, odd[i].body_size, odd[i].announced);
+                assert_told_alike(&b, &d);
+                bytes_free(&b);
+            }
+        }
+    }
+    message_size_max = 1 << 20;
+}
+
+/* The same in all but the body: larger than the limit, or in two frames. */
+static void one_that_looks_alike_may_be_too_large(void **state) {
+    (void)state;
+    static const size_t sizes_of_it[] = { 100, 101, 4088, 4089, 5000 };
+    struct dice d = { 1 };
+    for (size_t i = 0; i < sizeof sizes_of_it / sizeof sizes_of_it[0]; i++) {
+        struct bytes b = { 0 };
+        message_size_max = i < 2 ? 100 : 1 << 20;
+        for (uint64_t tag = 1; tag <= 3; tag++) bytes_deliver(&b, 1, tag, 40, FRAME_MIN_SIZE);
+        bytes_deliver(&b, 1, 4, sizes_of_it[i], i == 3 ? 2 * FRAME_MIN_SIZE : FRAME_MIN_SIZE);
+        bytes_deliver(&b, 1, 5, 40, FRAME_MIN_SIZE);
+        assert_told_alike(&b, &d);
+        bytes_free(&b);
+    }
+    message_size_max = 1 << 20;
 }
 
 /* ---------------------------------------------------------------- looking alike */
@@ -169,10 +250,10 @@ struct seen {
 
 static void note_alike(struct peer *p, const struct session_event *event) {
     struct seen *seen = p->data;
-    const struct basic_deliver *m = &event->args->basic_deliver;
     char strings[1024];
     struct text t;
     if (event->type != SESSION_EVENT_CONTENT) return;
+    const struct basic_deliver *m = &event->args->basic_deliver;
     seen->count++;
     text_init(&t, strings, sizeof strings);
     text_addf(&t, "%u %s %s %s ", event->channel, m->consumer_tag.data, m->exchange.data, m->routing_key.data);
@@ -200,7 +281,7 @@ static void those_of_a_queue_look_alike(void **state) {
     struct seen seen;
     struct bytes b = { 0 };
     open_seen(&p, &seen);
-    for (uint64_t tag = 1; tag <= 10; tag++) bytes_deliver(&b, 1, tag, 20 * tag, FRAME_MIN_SIZE);
+    for (uint64_t tag = 1; tag <= 10; tag++) bytes_deliver(&b, 1, tag, 20 * (size_t)tag, FRAME_MIN_SIZE);
     peer_say(&p, &b);
     assert_int_equal(seen.count, 10);
     assert_int_equal(seen.alike, 8); /* but for the first, which is remembered, and the second, which gets the number */
@@ -222,6 +303,35 @@ static void channels_take_turns(void **state) {
     peer_deinit(&p);
 }
 
+/* 0 and ALIKE_NONE say that nothing is known, so they are no numbers; and what was remembered of one link is nothing to the next. */
+static void numbers_begin_again_and_end_with_the_link(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct seen seen;
+    struct bytes b = { 0 };
+    open_seen(&p, &seen);
+    p.session.alike = ALIKE_NONE - 1;
+    for (uint64_t tag = 1; tag <= 3; tag++) bytes_deliver(&b, 1, tag, 100, FRAME_MIN_SIZE);
+    peer_say(&p, &b);
+    assert_int_equal(seen.last, 1);
+    session_lost(&p.session, 0, p.now);
+    peer_pull(&p);
+    assert_int_equal(session_start(&p.session, p.now), 0);
+    seen = (struct seen){ 0 };
+    bytes_handshake(&b);
+    peer_say(&p, &b);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    int number = session_channel_open(&p.session, (void *)(uintptr_t) "one");
+    peer_write_all(&p);
+    peer_say_method(&p, (uint16_t)number, METHOD_CHANNEL_OPEN_OK, NULL);
+    for (uint64_t tag = 1; tag <= 3; tag++) bytes_deliver(&b, (uint16_t)number, tag, 100, FRAME_MIN_SIZE);
+    peer_say(&p, &b);
+    assert_int_equal(seen.count, 3);
+    assert_int_equal(seen.last, 2);
+    assert_int_equal(seen.alike, 1); /* the third; the first is new on this link */
+    peer_deinit(&p);
+}
+
 static void numbers_stand_for_strings(void **state) {
     (void)state;
     for (unsigned i = 1; i <= CONVERSATIONS / 10; i++) {
@@ -238,10 +348,16 @@ static void numbers_stand_for_strings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_ways_tell_the_same),      cmocka_unit_test(all_ways_find_the_same_damage),
-        cmocka_unit_test(what_differs_is_seen),        cmocka_unit_test(nothing_needs_to_be_remembered),
-        cmocka_unit_test(those_of_a_queue_look_alike), cmocka_unit_test(channels_take_turns),
+        cmocka_unit_test(all_ways_tell_the_same),
+        cmocka_unit_test(all_ways_find_the_same_damage),
+        cmocka_unit_test(what_differs_is_seen),
+        cmocka_unit_test(nothing_needs_to_be_remembered),
+        cmocka_unit_test(those_of_a_queue_look_alike),
+        cmocka_unit_test(channels_take_turns),
         cmocka_unit_test(numbers_stand_for_strings),
+        cmocka_unit_test(odd_sizes_are_told_alike),
+        cmocka_unit_test(one_that_looks_alike_may_be_too_large),
+        cmocka_unit_test(numbers_begin_again_and_end_with_the_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

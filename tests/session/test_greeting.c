@@ -18,6 +18,7 @@ static const struct {
     { "220 mail ESMTP\r\n", 16, LAGO_ENOTAMQP, "said \"220 mail\"" },
     { "\33[2J\0\377\n\"", 8, LAGO_ENOTAMQP, "said \"\\x1b[2J\\x00\\xff\\n\\\"\"" },
     { "x", 1, LAGO_ENOTAMQP, "said \"x\"" },
+    { "AMQP\0\0", 6, LAGO_EVERSION, "does not speak AMQP 0-9-1" },
     { "\10\0\0\0\0\0\0\316", 8, LAGO_ENOTAMQP, "said" }, /* a heartbeat is no greeting */
 };
 

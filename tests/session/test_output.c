@@ -223,6 +223,44 @@ static void lent_bodies_are_not_copied(void **state) {
 }
 
 /* Wherever a lent body is when its channel or session goes, it is released exactly once. */
+/* Each is a slice of its own between its head and its end, and room for all three is made before the first: none takes another's. */
+static void a_row_of_large_bodies_overwrites_nothing(void **state) {
+    (void)state;
+    enum { BODIES = 100 };
+    static const size_t sizes[] = { 2049, 4087, 4088, 4089, 8176, 8177 }; /* one frame, one that is full, two ... */
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct peer p = { 0 };
+        peer_open(&p);
+        for (unsigned k = 0; k < BODIES; k++) {
+            assert_int_equal(peer_publish(&p, 1, sizes[i]), 0);
+            assert_true(p.session.out.count <= p.session.out.capacity);
+        }
+        (void)peer_frames(&p);
+        assert_int_equal(p.bodies.size, BODIES * sizes[i]);
+        for (unsigned k = 0; k < BODIES; k++) assert_true(pattern_is(p.bodies.data + k * sizes[i], sizes[i]));
+        peer_deinit(&p);
+    }
+}
+
+/* However little room the last block has left: what is accepted leaves whole, although there is no memory from then on. */
+static void a_large_body_needs_no_memory_half_way(void **state) {
+    (void)state;
+    for (size_t before = 1; before <= 250; before++) {
+        for (size_t n = 1; n <= 4; n++) {
+            struct peer p = { 0 };
+            peer_open(&p);
+            assert_int_equal(peer_publish(&p, 1, before), 0);
+            fail_alloc_at(&p.memory, n, true);
+            int rc = peer_publish(&p, 1, 3000);
+            fail_alloc_at(&p.memory, 0, false);
+            assert_true(rc == 0 || rc == LAGO_ENOMEM);
+            (void)peer_frames(&p);
+            assert_int_equal(p.bodies.size, before + (rc == 0 ? 3000 : 0));
+            peer_deinit(&p);
+        }
+    }
+}
+
 static void lent_bodies_are_released_once(void **state) {
     (void)state;
     static const uint8_t data[100] = { 1 };
@@ -507,6 +545,8 @@ int main(void) {
         cmocka_unit_test(publish_is_all_or_nothing),
         cmocka_unit_test(many_publishes_under_failing_memory),
         cmocka_unit_test(lent_bodies_are_not_copied),
+        cmocka_unit_test(a_row_of_large_bodies_overwrites_nothing),
+        cmocka_unit_test(a_large_body_needs_no_memory_half_way),
         cmocka_unit_test(lent_bodies_are_released_once),
         cmocka_unit_test(what_is_sent_before_open_leaves_in_order),
         cmocka_unit_test(what_is_held_between_attempts_fits_every_link),

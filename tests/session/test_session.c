@@ -381,6 +381,74 @@ static void every_state_has_a_phase(void **state) {
     for (enum session_state at = SESSION_IDLE; at <= SESSION_ENDED; at++) assert_int_equal(session_phase(at), phases[at]);
 }
 
+/* ---------------------------------------------------------------- without memory, and too late */
+
+/* An answer that could not be written was not given: it may be given again. */
+static void answers_without_memory_may_be_given_again(void **state) {
+    (void)state;
+    struct connection_start_ok ok = { .mechanism = { "PLAIN", 5 }, .locale = { "en_US", 5 } };
+    for (int question = 0; question < 2; question++) {
+        struct peer p = { 0 };
+        peer_init(&p);
+        p.mute = true;
+        peer_bring(&p, SESSION_WAIT_START);
+        peer_say_method(&p, 0, METHOD_CONNECTION_START, NULL);
+        if (question == 1) {
+            assert_int_equal(session_start_ok(&p.session, &ok), 0);
+            peer_say_method(&p, 0, METHOD_CONNECTION_SECURE, NULL);
+        }
+        (void)peer_frames(&p);
+        enum session_state asked = p.session.state;
+        fail_alloc_at(&p.memory, 1, true);
+        int rc = question ? session_secure_ok(&p.session, (lago_bytes_t){ "x", 1 }) : session_start_ok(&p.session, &ok);
+        assert_int_equal(rc, LAGO_ENOMEM);
+        assert_int_equal(p.session.state, asked);
+        fail_alloc_at(&p.memory, 0, false);
+        rc = question ? session_secure_ok(&p.session, (lago_bytes_t){ "x", 1 }) : session_start_ok(&p.session, &ok);
+        assert_int_equal(rc, 0);
+        assert_int_equal(p.session.state, SESSION_WAIT_TUNE);
+        peer_deinit(&p);
+    }
+}
+
+/* TLS can tell that somebody has cut the link: no system error then. */
+static void a_cut_link_during_login_has_no_system_error(void **state) {
+    (void)state;
+    static const enum session_state states[] = { SESSION_WAIT_TUNE, SESSION_WAIT_OPEN };
+    for (size_t i = 0; i < 2; i++) {
+        for (int cut = 0; cut < 2; cut++) {
+            struct peer p = { 0 };
+            peer_init(&p);
+            peer_bring(&p, states[i]);
+            session_lost(&p.session, cut ? LAGO_ETRUNCATED : -104, p.now);
+            assert_int_equal(p.session.reason.code, i == 0 ? LAGO_EAUTH : LAGO_EACCESS);
+            assert_int_equal(p.session.reason.os_error, cut ? 0 : -104);
+            peer_deinit(&p);
+        }
+    }
+}
+
+/* A call that comes when all is over, or for a channel that is not there, does nothing. */
+static void too_late(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    static char name[257];
+    memset(name, 'n', 256);
+    peer_open(&p);
+    assert_false(session_channel_is_stopped(&p.session, 7));
+    assert_int_equal(session_ack(&p.session, 7, 1, 2), LAGO_ECLOSED);
+    assert_int_equal(peer_publish(&p, 7, 10), LAGO_ECLOSED);
+    session_abandon(&p.session, &(lago_reason_t){ .code = LAGO_ELOST });
+    session_release_held(&p.session);
+    assert_int_equal(session_ack(&p.session, 1, 1, 2), LAGO_ECLOSED);
+    peer_deinit(&p);
+    peer_init(&p); /* and what cannot be said is not held either */
+    peer_bring(&p, SESSION_IDLE);
+    struct queue_declare args = { .queue = { name, 256 } };
+    assert_int_equal(session_send(&p.session, 1, METHOD_QUEUE_DECLARE, &args), LAGO_ETOOLONG);
+    peer_deinit(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_happens_before_start),
@@ -403,6 +471,9 @@ int main(void) {
         cmocka_unit_test(next_attempt_forgets_the_last_link),
         cmocka_unit_test(rest_keeps_what_is_sent_meanwhile),
         cmocka_unit_test(every_state_has_a_phase),
+        cmocka_unit_test(answers_without_memory_may_be_given_again),
+        cmocka_unit_test(a_cut_link_during_login_has_no_system_error),
+        cmocka_unit_test(too_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

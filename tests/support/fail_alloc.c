@@ -28,10 +28,17 @@ static union header *header_of(void *pointer) {
     return header;
 }
 
+static bool is_failure(const struct fail_alloc *fail) {
+    if (fail->fail_at == 0 || fail->calls < fail->fail_at) return false;
+    size_t after = fail->calls - fail->fail_at;
+    return after == 0 || fail->fail_from_then_on || (fail->fail_every_second && after % 2 == 0);
+}
+
 static bool must_fail(struct fail_alloc *fail) {
     fail->calls++;
-    if (fail->fail_at == 0) return false;
-    return fail->calls == fail->fail_at || (fail->fail_from_then_on && fail->calls > fail->fail_at);
+    bool fails = is_failure(fail);
+    fail->failures += fails;
+    return fails;
 }
 
 static void raise_peak(size_t *peak, size_t bytes) {
@@ -90,7 +97,17 @@ void fail_alloc_init(struct fail_alloc *fail) {
 }
 
 void fail_alloc_at(struct fail_alloc *fail, size_t n, bool from_then_on) {
-    fail->calls = 0;
+    fail_alloc_mode(fail, n, from_then_on ? FAIL_FROM_THEN_ON : FAIL_ONCE);
+}
+
+void fail_alloc_mode(struct fail_alloc *fail, size_t n, enum fail_mode mode) {
+    fail->calls = fail->failures = 0;
     fail->fail_at = n;
-    fail->fail_from_then_on = from_then_on;
+    fail->fail_from_then_on = mode == FAIL_FROM_THEN_ON;
+    fail->fail_every_second = mode == FAIL_EVERY_SECOND;
+}
+
+const char *fail_mode_name(enum fail_mode mode) {
+    static const char *const names[FAIL_MODES] = { "once", "from then on", "every second" };
+    return names[mode];
 }

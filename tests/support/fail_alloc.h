@@ -14,12 +14,19 @@ struct fail_alloc {
     size_t calls;           /* of malloc and realloc, failed ones included */
     size_t fail_at;         /* fail this call, counted from 1; 0: none */
     bool fail_from_then_on; /* and all calls after it */
+    bool fail_every_second; /* or every second one after it */
+    size_t failures;        /* how many have failed since fail_alloc_at */
 };
+
+/* Memory that is gone once; for good; that comes and goes, so that what follows a failure finds some and lacks it again. */
+enum fail_mode { FAIL_ONCE, FAIL_FROM_THEN_ON, FAIL_EVERY_SECOND, FAIL_MODES };
 
 void fail_alloc_init(struct fail_alloc *fail);
 
 /* Count from 1 again, and fail the `n`-th call from here. */
 void fail_alloc_at(struct fail_alloc *fail, size_t n, bool from_then_on);
+void fail_alloc_mode(struct fail_alloc *fail, size_t n, enum fail_mode mode); /* the same; `n` 0: none */
+const char *fail_mode_name(enum fail_mode mode);
 
 /* Nothing lives. For files that include cmocka. */
 #define fail_alloc_check(fail)                                                                                                   \

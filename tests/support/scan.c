@@ -100,8 +100,8 @@ static size_t scan_window(const struct needle *needle, const uint8_t *window, si
 
 /* Whether the kernel has given memory for any page of a window: most of what a sanitizer maps was never touched. */
 static bool is_touched(int pagemap, uint64_t address) {
-    uint64_t pages[WINDOW_SIZE / 4096 + 1] = { 0 }, page_size = (uint64_t)sysconf(_SC_PAGESIZE);
-    size_t count = (WINDOW_SIZE + NEEDLE_MAX + page_size - 1) / page_size;
+    uint64_t pages[WINDOW_SIZE / 4096 + 1] = { 0 };
+    size_t page_size = (size_t)sysconf(_SC_PAGESIZE), count = (WINDOW_SIZE + NEEDLE_MAX + page_size - 1) / page_size;
     if (pread(pagemap, pages, count * sizeof(pages[0]), (off_t)(address / page_size * sizeof(pages[0]))) <= 0) return true;
     for (size_t i = 0; i < count; i++)
         if (pages[i] >> 62) return true; /* present, or swapped out */

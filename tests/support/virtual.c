@@ -36,6 +36,10 @@ static void *grown(void *data, size_t *capacity, size_t needed) {
     return data;
 }
 
+static void tap(struct virtual *v, enum virtual_tap what, const uint8_t *bytes, size_t size) {
+    if (v->tap) v->tap(v->tap_data, what, bytes, size);
+}
+
 /* ---------------------------------------------------------------- input that waits */
 
 static void pieces_clear(struct virtual *v) {
@@ -89,6 +93,7 @@ static size_t lend_input(struct virtual *v) {
     v->lent = malloc(size ? size : 1);
     if (!v->lent) broken("no memory for the test itself");
     memcpy(v->lent, piece->bytes + piece->done, size);
+    tap(v, VIRTUAL_RECEIVED, v->lent, size);
     piece->done += size;
     if (piece->done == piece->size) piece_done(v);
     return size;
@@ -199,6 +204,7 @@ static uint64_t verb_taken(void *transport, bool *waiting) {
 }
 
 static void drop_link(struct virtual *v) {
+    if (v->link == VIRTUAL_CONNECTED || v->link == VIRTUAL_SECURING) tap(v, VIRTUAL_LINK_DOWN, NULL, 0);
     v->link = VIRTUAL_NO_LINK;
     v->answer_pending = v->lost_pending = v->write_failed = false;
     v->connecting = 0;
@@ -237,6 +243,7 @@ static void keep_output(struct virtual *v, const uint8_t *data, size_t size) {
     v->output = grown(v->output, &v->output_capacity, v->output_size + size);
     memcpy(v->output + v->output_size, data, size);
     v->output_size += size;
+    tap(v, VIRTUAL_SENT, data, size);
 }
 
 /* One write of what the peer takes now. @return how much that is. */
@@ -358,6 +365,7 @@ static bool tell_connected(struct virtual *v) {
         if (v->connect_status[i] == 0) {
             v->connecting = 0;
             v->link = VIRTUAL_CONNECTED;
+            tap(v, VIRTUAL_LINK_UP, NULL, 0);
         } else if (v->connecting == 0) {
             v->link = VIRTUAL_NO_LINK;
         }
@@ -396,6 +404,7 @@ static bool fill_room(struct virtual *v) {
     size_t size = piece_size(v, piece->size - piece->done);
     if (size > max) size = max;
     memcpy(room, piece->bytes + piece->done, size);
+    tap(v, VIRTUAL_RECEIVED, room, size);
     piece->done += size;
     if (piece->done == piece->size) piece_done(v);
     v->counts.filled++;

@@ -31,6 +31,9 @@ enum virtual_link { VIRTUAL_NO_LINK, VIRTUAL_RESOLVING, VIRTUAL_CONNECTING, VIRT
 /* Bytes that wait in "the kernel" for the client. */
 struct virtual_piece;
 
+/* What a tap sees: a link begins or ends; bytes that the client wrote, or was given. */
+enum virtual_tap { VIRTUAL_LINK_UP, VIRTUAL_LINK_DOWN, VIRTUAL_SENT, VIRTUAL_RECEIVED };
+
 struct virtual_counts {
     unsigned resolve, connect, hang_up, reset, wake, unread, cancel_posts, finish; /* reset: those hang_ups by RST */
     unsigned trust, adopt, secure, taken;
@@ -73,6 +76,10 @@ struct virtual {
     bool hold_input;     /* input stays in the kernel: the loop is late */
     size_t piece_max;    /* bytes per link_input at most; 0 (the default): as they were fed */
     uint32_t piece_seed; /* not 0: pieces of random sizes, 1 to piece_max (or 16), from this seed */
+
+    /* Sees every byte of every link as it passes; NULL: nobody. */
+    void (*tap)(void *data, enum virtual_tap what, const uint8_t *bytes, size_t size);
+    void *tap_data;
 
     /* What has happened. */
     enum virtual_link link;

@@ -183,7 +183,7 @@ static void cut_anywhere_is_no_goodbye(void **state) {
         SSL_shutdown(p->server);
         pair_run(p);
         assert_int_equal(p->end, 0);
-        assert_in_set(p->heard.size, ((unsigned long[]){ 0, 16 }), 2);
+        assert_in_set(p->heard.size, ((LargestIntegralType[]){ 0, 16 }), 2);
         pair_end(p);
     }
 }

@@ -11,11 +11,12 @@ __attribute__((noreturn)) static void no_such(const char *what, const char *word
     abort();
 }
 
-void call_begin(struct play *p) { p->in_call = true; }
+void call_begin(struct play *p) { p->in_call = p->legal.in_call = true; }
 
-void call_end(struct play *p) { p->in_call = p->in_free = false; }
+void call_end(struct play *p) { p->in_call = p->in_free = p->legal.in_call = p->legal.in_free = false; }
 
 void play_result(struct play *p, int64_t result) {
+    (void)legal_returned(&p->legal, result);
     if (result < 0)
         play_emit(p, "=  ", "%s", lago_error_name((int)result));
     else if (result > 0)
@@ -28,6 +29,7 @@ struct owed *owed_new(struct play *p, struct played_channel *channel, const char
     owed->play = p;
     owed->channel = channel;
     owed->name = strdup(name);
+    owed->order = ++p->legal.asked;
     owed->next = p->owed;
     p->owed = owed;
     return owed;
@@ -101,6 +103,7 @@ static void act_connect(struct play *p, struct args *args) {
     call_end(p);
     p->conn = p->v.conn;
     p->connected = rc == 0;
+    p->legal.connected = p->connected && p->has_on_close;
     play_result(p, rc);
 }
 
@@ -138,6 +141,7 @@ static void act_free(struct play *p, struct args *args) {
     for (struct owed *owed = p->owed; owed; owed = owed->next) owed->loose = true;
     call_begin(p);
     p->in_free = true;
+    legal_freed(&p->legal);
     lago_connection_free(conn);
     call_end(p);
 }
@@ -208,6 +212,13 @@ static void show_counters(struct play *p) {
               (unsigned long long)c.messages_dropped, (unsigned long long)c.frames_sent, (unsigned long long)c.frames_received);
 }
 
+static void show_attempts(struct play *p) {
+    const lago_reason_t *reason;
+    for (size_t i = 0; (reason = lago_connection_attempt(p->conn, i, NULL)) != NULL; i++)
+        (void)legal_returned(&p->legal, reason->code);
+    play_emit(p, "=  ", "%u lookups, %u connects", p->v.counts.resolve, p->v.counts.connect);
+}
+
 static void act_show(struct play *p, struct args *args) {
     static const char *const states[] = { "closed", "init", "protocol", "start", "tune", "open", "closing" };
     const char *what = arg_word(args);
@@ -224,7 +235,7 @@ static void act_show(struct play *p, struct args *args) {
     else if (strcmp(what, "reset") == 0)
         play_emit(p, "=  ", "%s", p->v.counts.reset ? "by reset" : "in order");
     else if (strcmp(what, "attempts") == 0)
-        play_emit(p, "=  ", "%u lookups, %u connects", p->v.counts.resolve, p->v.counts.connect);
+        show_attempts(p);
     else if (strcmp(what, "tune") == 0)
         show_tune(p);
     else if (strcmp(what, "counters") == 0)

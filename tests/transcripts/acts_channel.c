@@ -59,6 +59,8 @@ static void do_open(struct doing *d) {
     call_end(d->p);
     channel->made = rc == 0;
     channel->has_on_open = channel->has_on_close = !silent;
+    if (rc == 0) channel->legal = legal_channel_new(&d->p->legal, lago_channel_number(channel->ch));
+    if (rc == 0) channel->legal->silent = silent;
     done(d, rc);
 }
 
@@ -70,6 +72,7 @@ static void do_close(struct doing *d) {
     call_begin(d->p);
     int rc = lago_channel_close(d->ch, &how);
     call_end(d->p);
+    if (rc == 0) legal_channel_closing(d->channel->legal);
     done(d, rc);
 }
 
@@ -82,6 +85,7 @@ static void do_free(struct doing *d) {
         if (owed->channel == d->channel) owed->loose = true;
     call_begin(d->p);
     d->p->in_free = true;
+    if (d->channel->legal) legal_channel_freed(&d->p->legal, d->channel->legal);
     lago_channel_free(d->ch);
     call_end(d->p);
     done(d, 0);
@@ -268,19 +272,25 @@ static unsigned flags_of(struct doing *d) {
     return flags | (arg_flag(d->args, "no_requeue") ? LAGO_NO_REQUEUE : 0);
 }
 
-static int basic_ack(struct doing *d) {
+static int settle(struct doing *d, int (*how)(lago_channel_t *ch, uint64_t delivery_tag, unsigned flags)) {
     unsigned flags = flags_of(d);
-    return lago_basic_ack(d->ch, tag_of(d), flags);
+    uint64_t tag = tag_of(d);
+    int rc = how(d->ch, tag, flags);
+    if (rc == 0 && d->channel->legal) legal_settled(&d->p->legal, d->channel->legal, tag, flags & LAGO_MULTIPLE);
+    return rc;
 }
 
-static int basic_nack(struct doing *d) {
-    unsigned flags = flags_of(d);
-    return lago_basic_nack(d->ch, tag_of(d), flags);
-}
+static int basic_ack(struct doing *d) { return settle(d, lago_basic_ack); }
 
-static int basic_reject(struct doing *d) {
-    unsigned flags = flags_of(d);
-    return lago_basic_reject(d->ch, tag_of(d), flags);
+static int basic_nack(struct doing *d) { return settle(d, lago_basic_nack); }
+
+static int basic_reject(struct doing *d) { return settle(d, lago_basic_reject); }
+
+/* It counts on its channel, whoever made it. */
+static void published(struct doing *d, int64_t rc) {
+    if (rc < 0) return;
+    uint64_t publish = legal_published(d->channel->legal, rc);
+    if (d->owed) d->owed->publish = publish;
 }
 
 /* A body of words, or of `size` bytes; a lent one in memory of its own. */
@@ -311,6 +321,7 @@ static int basic_publish(struct doing *d) {
                                .release_body = lent ? told_body_released : NULL,
                                .release_data = lent };
     int64_t rc = lago_basic_publish(d->ch, &a, CALLBACK(d, told_published), d->owed);
+    published(d, rc);
     if (lent) owed_accept(lent, rc);
     if (!lent || rc < 0) {
         if (lent) lent->memory = NULL;
@@ -344,6 +355,7 @@ static int rpc_call(struct doing *d) {
                           .release_data = lent,
                           .timeout_ms = d->timeout_ms };
     int64_t rc = lago_rpc_call(d->channel->rpc, &a, told_reply, d->owed);
+    published(d, rc < 0 ? rc : 0);
     if (lent) owed_accept(lent, rc);
     if (!lent || rc < 0) {
         if (lent) lent->memory = NULL;
@@ -406,6 +418,7 @@ static int publisher_publish(struct doing *d) {
     if (d->owed) d->owed->prepared = true;
     int64_t rc = usual ? lago_publisher_publish(d->channel->publisher, m.body, d->owed)
                        : lago_publisher_publish_message(d->channel->publisher, &m, d->owed);
+    published(d, rc);
     if (lent) owed_accept(lent, rc);
     if (!lent || rc < 0) {
         if (lent) lent->memory = NULL;
@@ -420,7 +433,12 @@ static int publisher_batch(struct doing *d) {
     lago_bytes_t bodies[BATCH_MAX];
     size_t count = (size_t)arg_number(d->args, "count");
     for (size_t i = 0; i < count && i < BATCH_MAX; i++) bodies[i] = (lago_bytes_t){ "b", 1 };
-    return (int)lago_publisher_publish_batch(d->channel->publisher, bodies, count < BATCH_MAX ? count : BATCH_MAX, NULL, NULL);
+    uint64_t first = 0;
+    if (count > BATCH_MAX) count = BATCH_MAX;
+    int64_t rc = lago_publisher_publish_batch(d->channel->publisher, bodies, count, NULL, &first);
+    if (rc >= 0 && (size_t)rc < count) (void)legal_returned(&d->p->legal, LAGO_ENOMEM); /* as if it had been the next one */
+    for (int64_t i = 0; i < rc; i++) published(d, first ? (int64_t)first + i : 0);
+    return (int)rc;
 }
 
 static int publisher_free(struct doing *d) {

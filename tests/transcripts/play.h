@@ -7,6 +7,7 @@
 #define TRANSCRIPTS_PLAY_H
 
 #include "book.h"
+#include "legal.h"
 #include "server.h"
 #include "virtual.h"
 #include <lago/basic.h>
@@ -64,6 +65,7 @@ struct played_channel {
     lago_channel_t *ch;          /* NULL: never opened, or freed */
     lago_rpc_t *rpc;             /* of rpc.new; NULL: none, or freed */
     lago_publisher_t *publisher; /* of publisher.new; the same */
+    struct legal_channel *legal; /* NULL: never opened */
     int number;                  /* of its name */
     bool made, freed;
     unsigned opened, ended, data_freed; /* how often it was called */
@@ -79,6 +81,8 @@ struct owed {
     char *memory;                   /* a lent body */
     uint64_t bodies;                /* begun and not ended */
     uint64_t body_size;             /* what has come of the last one */
+    uint64_t order;                 /* of asking */
+    uint64_t publish;               /* of its channel, from 1; 0: it is none */
     unsigned told;
     bool accepted; /* the call returned >= 0 */
     bool loose;    /* its handle was freed: it may stay untold */
@@ -93,6 +97,7 @@ struct hook {
 
 struct play {
     struct virtual v;
+    struct legal legal;      /* judges it */
     struct book book;        /* what is known of the broker */
     lago_connection_t *conn; /* the handle; NULL before connect and once it was freed */
     bool connected, freed;   /* lago_connect was accepted; the handle was freed */
@@ -153,6 +158,7 @@ bool channel_act(struct play *p, const char *verb, struct args *args);
 /* ---------------------------------------------------------------- told.c */
 
 void told_line(void *data, lago_log_level_t level, const char *line);
+void told_wire(void *data, enum virtual_tap what, const uint8_t *bytes, size_t size);
 void told_open(lago_connection_t *conn, void *data);
 void told_open_error(lago_connection_t *conn, const lago_reason_t *reason, void *data);
 void told_close(lago_connection_t *conn, const lago_reason_t *reason, void *data);

@@ -238,6 +238,10 @@ void play_init(struct play *p) {
     virtual_init(&p->v);
     p->v.on_line = told_line;
     p->v.on_line_data = p;
+    legal_init(&p->legal);
+    p->legal.scripted = true;
+    p->v.tap = told_wire;
+    p->v.tap_data = p;
     book_init(&p->book, &mem_default);
 }
 
@@ -287,6 +291,8 @@ void play_end(struct play *p) {
     virtual_deinit(&p->v);
     book_clear(&p->book);
     check_freed_data(p);
+    legal_check(&p->legal);
+    if (legal_problem(&p->legal)) play_problem(p, "%s", legal_problem(&p->legal));
     for (struct owed *next; p->owed; p->owed = next) {
         next = p->owed->next;
         free(p->owed->memory);

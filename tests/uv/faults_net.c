@@ -225,7 +225,7 @@ LAGO_EXPORT int clock_gettime(clockid_t clock, struct timespec *now) {
     int rc = real(clock, now);
     if (!is_wall_clock(clock)) return rc;
     wall_clock.asked++;
-    now->tv_sec += wall_clock.ahead_s;
+    now->tv_sec += (time_t)wall_clock.ahead_s;
     return rc;
 }
 
@@ -234,7 +234,7 @@ LAGO_EXPORT int gettimeofday(struct timeval *restrict now, void *restrict zone) 
     *(void **)&real = dlsym(RTLD_NEXT, "gettimeofday");
     wall_clock.asked++;
     int rc = real(now, zone);
-    now->tv_sec += wall_clock.ahead_s;
+    now->tv_sec += (time_t)wall_clock.ahead_s;
     return rc;
 }
 
@@ -242,7 +242,7 @@ LAGO_EXPORT time_t time(time_t *now) {
     time_t (*real)(time_t *);
     *(void **)&real = dlsym(RTLD_NEXT, "time");
     wall_clock.asked++;
-    time_t told = real(NULL) + wall_clock.ahead_s;
+    time_t told = real(NULL) + (time_t)wall_clock.ahead_s;
     if (now) *now = told;
     return told;
 }
