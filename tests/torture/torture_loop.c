@@ -1,0 +1,205 @@
+/*
+ * Whole lives on libuv and OpenSSL in which something fails:
+ *
+ *     torture_loop --allocations   every allocation of lago, of libuv and of OpenSSL in turn, in three modes
+ *     torture_loop --calls         every call of the shim's table, each time that it is made, with each of its errors
+ *     torture_loop --compound      a call, and an allocation behind it: sampled
+ *         [--step N] [--seed N]    every N-th point, the first by the seed
+ *         [--only SCENARIO] [--call NAME] [--at N] [--source NAME]  (tcp-well ...) less than all
+ *         [--verbose]
+ *
+ * Each life is a process of its own: what crashes inside libuv or OpenSSL is counted apart, as theirs.
+ */
+#define _GNU_SOURCE
+#include "loop_life.h"
+#include "shim.h"
+
+#include <execinfo.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define CALLS_PER_POINT ((size_t)60) /* of one call in one life: the first ones; then they are all alike */
+#define FRAMES_MAX      40
+#define HANGS_S         60u
+
+/* What a child tells. */
+struct report {
+    size_t allocations[SOURCES];
+    size_t calls[SHIM_CALLS_MAX];
+    bool struck, theirs, ended;
+    unsigned ms;
+    char problem[500];
+    char crash[400];
+    char text[20000];
+};
+
+static struct report *report;
+static struct loop_scenario scenario;
+static size_t points, failures, theirs, step = 1, seed;
+static bool verbose;
+static const char *only, *only_call, *only_source;
+static size_t only_at;
+
+/* ---------------------------------------------------------------- one life, in a process */
+
+/* Whose code it was that gave up: the innermost frame that is not libc's. */
+static void on_crash(int number) {
+    void *frames[FRAMES_MAX];
+    int count = backtrace(frames, FRAMES_MAX);
+    char **names = backtrace_symbols(frames, count);
+    for (int i = 1; names && i < count; i++) {
+        if (strstr(names[i], "libc.so") || strstr(names[i], "on_crash")) continue;
+        report->theirs = strstr(names[i], "libuv") || strstr(names[i], "libcrypto") || strstr(names[i], "libssl");
+        (void)snprintf(report->crash, sizeof report->crash, "signal %d in %s", number, names[i]);
+        break;
+    }
+    _exit(3);
+}
+
+static void live(const struct plan *plan) {
+    char *text = NULL;
+    const int fatal[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) (void)signal(fatal[i], on_crash);
+    (void)alarm(HANGS_S);
+    const char *problem = loop_live(scenario, plan, NULL, &text);
+    (void)snprintf(report->problem, sizeof report->problem, "%s", problem ? problem : "");
+    (void)snprintf(report->text, sizeof report->text, "%s", text ? text : "");
+    free(text);
+    report->allocations[SOURCE_LAGO] = faults.lago.calls;
+    for (enum source s = SOURCE_UV; s < SOURCES; s++) report->allocations[s] = faults.others[s].calls;
+    memcpy(report->calls, faults.calls, sizeof report->calls);
+    report->struck = faults.struck;
+    report->ended = true;
+}
+
+static void in_a_child(const struct plan *plan) {
+    memset(report, 0, sizeof *report);
+    fflush(stdout);
+    uint64_t began = uv_hrtime();
+    pid_t pid = fork();
+    if (pid < 0) abort();
+    if (pid == 0) {
+        live(plan);
+        _exit(0);
+    }
+    int status = 0;
+    if (waitpid(pid, &status, 0) != pid) abort();
+    report->ms = (unsigned)((uv_hrtime() - began) / 1000000);
+    if (report->ended || report->theirs) return;
+    (void)snprintf(report->problem, sizeof report->problem, "%s (status %d)",
+                   report->crash[0]                                     ? report->crash
+                   : WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "it hangs"
+                                                                        : "it ended early",
+                   status);
+}
+
+static void judge(const char *what) {
+    points++;
+    if (report->theirs && !report->ended) {
+        theirs++;
+        if (verbose) printf("theirs: %s, %s: %s\n", loop_name(scenario), what, report->crash);
+        return;
+    }
+    if (verbose && report->ms > 100) printf("slow: %s, %s: %u ms\n", loop_name(scenario), what, report->ms);
+    if (!report->problem[0]) return;
+    failures++;
+    printf("not ok: %s, %s: %s\n", loop_name(scenario), what, report->problem);
+    if (verbose) printf("%s", report->text);
+}
+
+/* ---------------------------------------------------------------- points */
+
+static const struct plan nothing = { .call = -1 };
+
+static bool is_chosen(void) { return !only || strcmp(only, loop_name(scenario)) == 0; }
+
+static void fail_allocations(enum source source, size_t count) {
+    char what[120];
+    for (enum fail_mode mode = FAIL_ONCE; mode < FAIL_MODES; mode++)
+        for (size_t n = 1 + seed % step; n <= count; n += step) {
+            if (only_at && n != only_at) continue;
+            struct plan plan = { .source = source, .alloc_at = n, .mode = mode, .call = -1 };
+            in_a_child(&plan);
+            (void)snprintf(what, sizeof what, "allocation %zu of %s fails, %s", n, source_name(source), fail_mode_name(mode));
+            judge(what);
+        }
+}
+
+static void fail_call(int call, size_t at, unsigned error, size_t behind) {
+    char what[160];
+    struct plan plan = { .call = call, .call_at = at, .error = error, .alloc_behind = behind, .mode = FAIL_ONCE };
+    in_a_child(&plan);
+    if (!report->struck && report->ended && !report->problem[0]) return; /* it did not come to that */
+    int size = snprintf(what, sizeof what, "call %zu of %s fails with %s", at, shim_calls[call].name, shim_error(call, error));
+    if (behind) (void)snprintf(what + size, sizeof what - (size_t)size, ", and allocation %zu behind it", behind);
+    judge(what);
+}
+
+static size_t skipped; /* towards the next point of a sample */
+
+static bool is_sampled(void) { return (seed + skipped++) % step == 0; }
+
+static void fail_calls(const size_t *made, size_t behind) {
+    for (int call = 0; call < shim_call_count; call++) {
+        if (only_call && strcmp(only_call, shim_calls[call].name) != 0) continue;
+        for (size_t at = 1; at <= made[call] && at <= CALLS_PER_POINT; at++)
+            for (unsigned error = 0; error < shim_calls[call].errors; error++)
+                for (size_t n = behind ? 1 : 0; n <= behind; n++)
+                    if ((!only_at || at == only_at) && is_sampled()) fail_call(call, at, error, n);
+    }
+}
+
+static void torture(const char *mode) {
+    struct report *clean = malloc(sizeof *clean);
+    size_t before = points;
+    if (!clean) abort();
+    in_a_child(&nothing);
+    *clean = *report;
+    if (clean->problem[0]) {
+        failures++;
+        printf("not ok: %s, and nothing fails: %s\n", loop_name(scenario), clean->problem);
+        if (verbose) printf("%s", clean->text);
+    }
+    if (strcmp(mode, "--allocations") == 0) {
+        for (enum source s = 0; s < SOURCES; s++)
+            if (!only_source || strcmp(only_source, source_name(s)) == 0) fail_allocations(s, clean->allocations[s]);
+    } else {
+        fail_calls(clean->calls, strcmp(mode, "--compound") == 0 ? 6 : 0);
+    }
+    if (verbose)
+        printf("%s: %zu points (%zu, %zu, %zu allocations, %u ms)\n", loop_name(scenario), points - before, clean->allocations[0],
+               clean->allocations[1], clean->allocations[2], clean->ms);
+    free(clean);
+}
+
+int main(int argc, char **argv) {
+    const char *mode = argc > 1 ? argv[1] : "";
+    for (int i = 2; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--verbose") == 0) verbose = true;
+        if (strcmp(argv[i], "--step") == 0) step = strtoul(value, NULL, 10);
+        if (strcmp(argv[i], "--seed") == 0) seed = strtoul(value, NULL, 10);
+        if (strcmp(argv[i], "--only") == 0) only = value;
+        if (strcmp(argv[i], "--call") == 0) only_call = value;
+        if (strcmp(argv[i], "--source") == 0) only_source = value;
+        if (strcmp(argv[i], "--at") == 0) only_at = strtoul(value, NULL, 10);
+    }
+    if (step == 0) step = 1;
+    report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (report == MAP_FAILED) abort();
+    faults_install();
+    loop_prepare();
+    for (scenario.way = 0; scenario.way < LOOP_WAYS; scenario.way++)
+        for (scenario.fate = 0; scenario.fate < LOOP_FATES; scenario.fate++)
+            if (is_chosen()) torture(mode);
+    loop_clean();
+    printf("loop: %zu points, %zu of them crashes of libuv or OpenSSL, %zu failures\n", points, theirs, failures);
+    return failures ? 1 : 0;
+}
