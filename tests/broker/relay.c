@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -14,113 +13,30 @@
 #define SOCKS_IPV4     1
 #define SOCKS_NAME     3
 
-enum step { GREETING, LOGIN, REQUEST, CONNECTING, CARRYING };
+enum step { GREETING, LOGIN, REQUEST, THROUGH };
 
-union stream {
-    uv_handle_t handle;
-    uv_stream_t stream;
-    uv_tcp_t tcp;
-    uv_pipe_t pipe;
-};
-
-/* Both ends of a way through; it goes when both are closed. */
+/* A client that is not let through yet. */
 struct way {
     struct relay *relay;
-    union stream front, back;
-    uv_connect_t connecting;
+    struct proxy_link *link;
     enum step step;
-    char said[1024]; /* by the client, before it is let through */
+    char said[1024];
     size_t size;
-    int open;
 };
 
-/* ---------------------------------------------------------------- carrying */
-
-static void on_closed(uv_handle_t *handle) {
-    struct way *way = handle->data;
-    if (--way->open > 0) return;
-    way->relay->ways--;
-    free(way);
-}
-
-static void close_way(struct way *way) {
-    if (!uv_is_closing(&way->front.handle)) uv_close(&way->front.handle, on_closed);
-    if (way->open == 2 && !uv_is_closing(&way->back.handle)) uv_close(&way->back.handle, on_closed);
-}
-
-static void on_written(uv_write_t *request, int status) {
-    (void)status;
-    free(request->data);
-    free(request);
-}
-
-/* `bytes` are malloc'ed, and the relay's from here on. */
-static void pass_on(uv_stream_t *to, void *bytes, size_t size) {
-    uv_write_t *request = malloc(sizeof *request);
-    uv_buf_t buffer = uv_buf_init(bytes, (unsigned)size);
-    assert_non_null(request);
-    request->data = bytes;
-    if (uv_write(request, to, &buffer, 1, on_written) < 0) on_written(request, 0);
-}
-
-static void say(struct way *way, const void *words, size_t size) {
-    void *copy = malloc(size);
-    assert_non_null(copy);
-    pass_on(&way->front.stream, memcpy(copy, words, size), size);
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
-    (void)handle;
-    *buffer = uv_buf_init(malloc(suggested), (unsigned)suggested);
-}
-
-static void on_back(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
-    struct way *way = stream->data;
-    if (size > 0)
-        pass_on(&way->front.stream, buffer->base, (size_t)size);
-    else
-        free(buffer->base);
-    if (size < 0) close_way(way);
-}
-
-/* What was said behind the request is for the broker. */
-static void carry(struct way *way, size_t behind) {
-    way->step = CARRYING;
-    way->relay->carried++;
-    if (way->relay->kind == RELAY_SOCKS) say(way, "\5\0\0\1\0\0\0\0\0\0", 10);
-    if (way->relay->kind == RELAY_HTTP) say(way, "HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n", 50);
-    uv_read_start(&way->back.stream, on_alloc, on_back);
-    if (behind == 0) return;
-    void *copy = malloc(behind);
-    assert_non_null(copy);
-    pass_on(&way->back.stream, memcpy(copy, way->said, behind), behind);
-}
-
-static void on_connected(uv_connect_t *request, int status) {
-    struct way *way = request->data;
-    if (uv_is_closing(&way->front.handle)) return;
-    if (status < 0)
-        close_way(way);
-    else
-        carry(way, way->size);
-}
+static void say(struct way *way, const void *words, size_t size) { link_say(way->link, words, size); }
 
 static void forget_said(struct way *way, size_t size) {
     way->size -= size;
     memmove(way->said, way->said + size, way->size);
 }
 
+/* What was said behind the request is for the broker. */
 static void let_through(struct way *way, size_t request_size) {
-    struct sockaddr_in to;
     forget_said(way, request_size);
-    way->step = CONNECTING;
-    way->connecting.data = way;
-    uv_ip4_addr("127.0.0.1", way->relay->to, &to);
-    uv_tcp_init(way->front.handle.loop, &way->back.tcp);
-    uv_unref(&way->back.handle);
-    way->back.handle.data = way;
-    way->open = 2;
-    assert_int_equal(uv_tcp_connect(&way->connecting, &way->back.tcp, (struct sockaddr *)&to, on_connected), 0);
+    way->step = THROUGH;
+    proxy_leads_to(way->link->proxy, way->relay->to);
+    link_carry(way->link, way->said, way->size);
 }
 
 /* ---------------------------------------------------------------- SOCKS5: each returns false until it has all of its part */
@@ -202,60 +118,48 @@ static void listen_to(struct way *way) {
     if (way->step == REQUEST) (void)socks_asked(way);
 }
 
-static void on_front(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
-    struct way *way = stream->data;
-    if (size > 0 && way->step == CARRYING) {
-        pass_on(&way->back.stream, buffer->base, (size_t)size);
-        return;
-    }
-    if (size > 0) {
-        assert_true(way->size + (size_t)size < sizeof way->said);
-        memcpy(way->said + way->size, buffer->base, (size_t)size);
-        way->size += (size_t)size;
-        if (way->step < CONNECTING) listen_to(way);
-    }
-    free(buffer->base);
-    if (size < 0) close_way(way);
+static void on_greeting(struct proxy_link *link, const uint8_t *bytes, size_t size) {
+    struct way *way = link->data;
+    assert_true(way->size + size < sizeof way->said);
+    memcpy(way->said + way->size, bytes, size);
+    way->size += size;
+    listen_to(way);
 }
 
-static void on_client(uv_stream_t *listener, int status) {
-    struct relay *relay = listener->data;
+static void begin_way(struct relay *relay, struct proxy_link *link) {
     struct way *way = calloc(1, sizeof *way);
-    assert_int_equal(status, 0);
     assert_non_null(way);
     way->relay = relay;
+    way->link = link;
+    link->data = way;
     relay->ways++;
-    if (relay->path[0])
-        uv_pipe_init(listener->loop, &way->front.pipe, 0);
-    else
-        uv_tcp_init(listener->loop, &way->front.tcp);
-    uv_unref(&way->front.handle);
-    way->front.handle.data = way;
-    way->open = 1;
-    assert_int_equal(uv_accept(listener, &way->front.stream), 0);
-    uv_read_start(&way->front.stream, on_alloc, on_front);
-    if (relay->kind == RELAY_PLAIN) let_through(way, 0);
+}
+
+static void on_event(struct proxy *proxy, struct proxy_link *link, enum proxy_event event) {
+    struct relay *relay = proxy->options.data;
+    if (event == PROXY_LINK_BEGINS) begin_way(relay, link);
+    if (event == PROXY_LINK_UP) {
+        relay->carried++;
+        if (relay->kind == RELAY_SOCKS) link_say(link, "\5\0\0\1\0\0\0\0\0\0", 10);
+        if (relay->kind == RELAY_HTTP) link_say(link, "HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n", 50);
+    }
+    if (event == PROXY_LINK_GONE) {
+        relay->ways--;
+        free(link->data);
+    }
 }
 
 void relay_start(struct relay *relay, uv_loop_t *loop, enum relay_kind kind, const char *path, uint16_t to) {
-    struct sockaddr_in address;
-    int size = sizeof address;
+    struct proxy_options options = { .to_port = to, .on_event = on_event, .data = relay };
     *relay = (struct relay){ .kind = kind, .to = to };
+    if (kind != RELAY_PLAIN) options.greet = on_greeting;
     if (path) {
         snprintf(relay->path, sizeof relay->path, "%s", path);
-        uv_pipe_init(loop, &relay->listener.pipe, 0);
-        assert_int_equal(uv_pipe_bind(&relay->listener.pipe, path), 0);
-    } else {
-        uv_ip4_addr("127.0.0.1", 0, &address);
-        uv_tcp_init(loop, &relay->listener.tcp);
-        assert_int_equal(uv_tcp_bind(&relay->listener.tcp, (struct sockaddr *)&address, 0), 0);
-        assert_int_equal(uv_tcp_getsockname(&relay->listener.tcp, (struct sockaddr *)&address, &size), 0);
-        relay->port = ntohs(address.sin_port);
+        options.path = relay->path;
     }
-    relay->listener.tcp.data = relay;
-    assert_int_equal(uv_listen((uv_stream_t *)&relay->listener, 8, on_client), 0);
-    uv_unref((uv_handle_t *)&relay->listener);
+    assert_int_equal(proxy_start(&relay->proxy, loop, &options), 0);
+    relay->port = relay->proxy.port;
 }
 
 /* libuv removes the path. */
-void relay_stop(struct relay *relay) { uv_close((uv_handle_t *)&relay->listener, NULL); }
+void relay_stop(struct relay *relay) { proxy_stop(&relay->proxy); }

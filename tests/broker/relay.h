@@ -1,13 +1,12 @@
 /*
  * Somebody between a client and its broker, on the test's own loop: a SOCKS5 or HTTP proxy, or a plain relay behind a Unix domain
- * socket. It carries bytes to a port of 127.0.0.1, whatever name it is asked for, and remembers what that was.
+ * socket. It carries bytes to a port of 127.0.0.1, whatever name it is asked for, and remembers what that was. The carrying is the
+ * fault proxy's.
  */
 #ifndef BROKER_RELAY_H
 #define BROKER_RELAY_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <uv.h>
+#include "proxy.h"
 
 enum relay_kind { RELAY_PLAIN, RELAY_SOCKS, RELAY_HTTP };
 
@@ -22,10 +21,7 @@ struct relay {
     unsigned ways;        /* clients that are there */
     uint16_t port;        /* where it listens */
     char path[108];       /* or there */
-    union {
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } listener;
+    struct proxy proxy;
 };
 
 /* path NULL: on a free port of 127.0.0.1. Its handles do not keep the loop. */

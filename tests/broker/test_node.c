@@ -4,39 +4,9 @@
  * F46-F50.)
  */
 #include "fixture.h"
-#include <unistd.h>
+#include "own_node.h"
 
-static char own_url[256], own_dir[256];
 static lago_parameters_t *other; /* the node of the other tests */
-
-/* ---------------------------------------------------------------- the node */
-
-/* Its lines are KEY=VALUE. */
-static int start_node(void **state) {
-    char command[1024], line[512];
-    (void)state;
-    if (lago_parameters_parse(getenv("AMQP_URL"), &other, NULL) < 0) return -1;
-    snprintf(command, sizeof command, "'%s' start -w %d </dev/null", getenv("LAGO_TEST_BROKER"), (int)getpid());
-    FILE *lines = popen(command, "r");
-    if (!lines) return -1;
-    while (fgets(line, sizeof line, lines)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (strncmp(line, "AMQP_URL=", 9) == 0) snprintf(own_url, sizeof own_url, "%.250s", line + 9);
-        if (strncmp(line, "BROKER_DIR=", 11) == 0) snprintf(own_dir, sizeof own_dir, "%.250s", line + 11);
-    }
-    if (pclose(lines) != 0 || !own_dir[0]) return -1;
-    setenv("AMQP_URL", own_url, 1);
-    setenv("BROKER_DIR", own_dir, 1);
-    return 0;
-}
-
-static int stop_node(void **state) {
-    char command[1024];
-    (void)state;
-    snprintf(command, sizeof command, "'%s' stop '%s'", getenv("LAGO_TEST_BROKER"), own_dir);
-    lago_parameters_free(other);
-    return own_dir[0] && system(command) != 0 ? -1 : 0;
-}
 
 /* ---------------------------------------------------------------- dialling on */
 
@@ -167,6 +137,16 @@ static int teardown_resumed(void **state) {
     return teardown(state);
 }
 
+static int start_node(void **state) {
+    int rc = own_node_start(state);
+    return rc == 0 ? lago_parameters_parse(own_node_other_url(), &other, NULL) : rc;
+}
+
+static int stop_node(void **state) {
+    lago_parameters_free(other);
+    return own_node_stop(state);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_node_that_shuts_down, setup_channel, teardown),
@@ -174,7 +154,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_node_that_is_stopped, setup_channel, teardown_resumed),
         cmocka_unit_test_setup_teardown(a_node_that_is_killed, setup_channel, teardown),
     };
-    if (!broker_is_given()) return 77;
-    if (!getenv("LAGO_TEST_BROKER")) return puts("LAGO_TEST_BROKER is not set: no node to be had"), 77;
+    if (!own_node_is_possible()) return 77;
     return cmocka_run_group_tests_name("broker/node", tests, start_node, stop_node);
 }
