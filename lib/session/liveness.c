@@ -87,7 +87,8 @@ static uint64_t stall_deadline(const struct session *s) {
 }
 
 static uint64_t look_deadline(const struct session *s) {
-    return stall_ms(s) && s->unsure ? deadline_after(s->last_look, stall_ms(s) / LOOKS_PER_STALL) : DEADLINE_NEVER;
+    uint64_t stall = stall_ms(s), every = stall < LOOKS_PER_STALL ? 1 : stall / LOOKS_PER_STALL;
+    return stall && s->unsure ? deadline_after(s->last_look, every) : DEADLINE_NEVER;
 }
 
 uint64_t session_deadline(const struct session *s) {
@@ -103,7 +104,7 @@ bool session_wants_look(const struct session *s, uint64_t now) {
 void session_looked(struct session *s, uint64_t taken, bool waiting, uint64_t now) {
     s->last_look = now;
     s->unsure = waiting;
-    if (taken == s->taken && (waiting || s->out.size > 0)) return;
+    if (taken == s->taken) return;
     s->taken = taken;
     s->last_progress = now;
 }

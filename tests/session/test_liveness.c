@@ -327,6 +327,25 @@ static void stalls_rest_while_blocked(void **state) {
     peer_deinit(&p);
 }
 
+/* A look that tells nothing new is not followed by the next one at once, however short the timeout is. */
+static void short_write_timeouts_do_not_spin(void **state) {
+    (void)state;
+    for (uint32_t timeout_ms = 1; timeout_ms < 10; timeout_ms++) {
+        struct peer p = { 0 };
+        open_with(&p, 0, timeout_ms);
+        p.swallowed = true;
+        assert_int_equal(peer_publish(&p, 1, 50), 0);
+        peer_write_all(&p);
+        for (uint32_t ms = 0; ms < timeout_ms; ms++) {
+            assert_true(session_deadline(&p.session) > p.now);
+            assert_string_equal(peer_events(&p), "");
+            peer_pass(&p, 1);
+        }
+        assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+        peer_deinit(&p);
+    }
+}
+
 static void write_timeout_can_be_off(void **state) {
     (void)state;
     struct peer p = { 0 };
@@ -403,6 +422,7 @@ int main(void) {
         cmocka_unit_test(a_slow_peer_is_no_stalled_one),
         cmocka_unit_test(an_empty_queue_is_no_stall),
         cmocka_unit_test(stalls_rest_while_blocked),
+        cmocka_unit_test(short_write_timeouts_do_not_spin),
         cmocka_unit_test(write_timeout_can_be_off),
         cmocka_unit_test(failed_sessions_linger_for_a_second),
         cmocka_unit_test(close_ok_that_nobody_takes_is_given_up),
