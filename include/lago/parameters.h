@@ -133,7 +133,7 @@ typedef struct lago_parameters {
     uint32_t operation_timeout_ms; /* for operations that give none of their own; default none */
     uint64_t message_size_max;     /* a larger message ends its channel with 311, but not one for on_body; default 128 MiB */
     /*
-     * Memory for messages that are coming in, of all channels together, and while one grows for what it grows from. One that would
+     * Memory for messages that are coming in, of all channels together, and for what those that grow have grown from. One that would
      * exceed it ends its channel with 311 (LAGO_EMSGSIZE); alone each one fits. Reading goes on, because only what still comes can
      * finish the others. What was told is not counted; what paused consumers hold has a limit of its own (LAGO_HELD_SIZE_MAX). At
      * least message_size_max; default twice that.

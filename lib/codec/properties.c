@@ -250,7 +250,7 @@ static void print_property(struct text *t, const struct property *p, const lago_
     case PROPERTY_OCTET: text_addf(t, "%u", *(const uint8_t *)member(p, from)); break;
     case PROPERTY_TIMESTAMP: text_addf(t, "%llu", (unsigned long long)from->timestamp); break;
     case PROPERTY_SHORTSTR: print_string(t, string_of(p, from), string_max); break;
-    case PROPERTY_TABLE: table_print(t, member(p, from), string_max); break;
+    default: table_print(t, member(p, from), string_max);
     }
 }
 

@@ -118,6 +118,7 @@ void channel_release(struct session *s, struct session_channel *ch) {
     output_drop_held(s, ch->number);
     marks_forget(s, ch->number);
     if (s->delivered == ch) s->delivered = NULL;
+    if (s->streaming_channel == ch->number) s->streaming_skip = true; /* the rest of the frame belongs to nobody */
     content_reset(s, ch);
     acks_forget(ch);
     idmap_remove(&s->channels, ch->number);

@@ -30,8 +30,8 @@ static enum content_step no_memory(struct session *s, const char *what, uint64_t
 }
 
 /*
- * All that messages under way take is counted, and while one grows what it grows from. @return whether this one may take that much
- * more. Alone each one may: message_size_max has judged it.
+ * All that messages under way take is counted, and what they have grown from as well: an allocator seldom finds a use for such holes
+ * while the others grow. @return whether this one may take that much more. Alone each one may: message_size_max has judged it.
  */
 static bool fits(const struct session *s, const struct content *content, size_t more) {
     uint64_t max = s->settings.assembly_size_max;
@@ -107,14 +107,11 @@ static enum content_step body_reserve(struct session *s, struct content *content
     if (!fits(s, content, capacity)) return CONTENT_OVERFLOWS;
     struct block *body = block_grow(s->alloc, content->body, capacity + FRAME_OVERHEAD); /* and a NUL; see content_room */
     if (!body) return CONTENT_BROKEN;
-    charge(s, content, capacity - content->capacity);
+    charge(s, content, capacity);
     content->body = body;
     content->capacity = capacity;
     return CONTENT_MORE;
 }
-
-/* So much is allocated for bytes that have not come yet, whatever has: room for a read that is worth its call. */
-#define ROOM_GRANTED ((size_t)4096)
 
 /*
  * Behind a frame that is not the last come its end octet and the header of the next one: read along, they spare a read of their
@@ -122,7 +119,7 @@ static enum content_step body_reserve(struct session *s, struct content *content
  */
 size_t content_room(struct session *s, struct session_channel *ch, size_t left, uint8_t **room) {
     struct content *content = ch->content;
-    if (body_reserve(s, content, left < ROOM_GRANTED ? left : ROOM_GRANTED) != CONTENT_MORE) return 0;
+    if (body_reserve(s, content, READ_SMALL) != CONTENT_MORE) return 0;
     size_t space = content->capacity - content->received;
     *room = block_bytes(content->body) + content->received;
     if (space < left) return space;

@@ -34,7 +34,8 @@ bool flood_allows(struct session *s, const char *what) {
         return true;
     }
     s->idle_until = (s->idle_until > s->now ? s->idle_until : s->now) + IDLE_MS;
-    return s->idle_until - s->now <= (uint64_t)IDLE_BURST * IDLE_MS || refused(s, what, IDLE_BURST);
+    if (s->idle_until - s->now <= (uint64_t)IDLE_BURST * IDLE_MS) return true;
+    return refused(s, what, IDLE_BURST);
 }
 
 bool session_brought_nothing(struct session *s, const char *what) { return flood_allows(s, what); }

@@ -93,7 +93,7 @@ static int on_connection_method(struct session *s, const struct method_info *inf
         session_fail(s, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, info->id, "%s came at the wrong time", info->name);
         return 0;
     }
-    switch (rule->action) {
+    switch (rule->action) { /* unreachable: all are named */
     case ACT_CLOSE: close_received(s, rule->next); return 0;
     case ACT_BLOCKED:
         if (!flood_allows(s, "blocks and unblocks")) return 0;
@@ -257,7 +257,7 @@ static int on_channel_method(struct session *s, const struct frame *frame, const
                      frame->channel);
         return 0;
     }
-    switch (channel_action_for(ch, info->id)) {
+    switch (channel_action_for(ch, info->id)) { /* unreachable: all are named */
     case CHANNEL_DISCARDS: discard(s, info); return 0;
     case CHANNEL_TAKES: return method_received(s, ch, frame, info, event);
     case CHANNEL_FLOWS: return flow_received(s, ch, info, event);
@@ -368,7 +368,8 @@ static int on_frame(struct session *s, const struct frame *frame, struct session
     default: break;
     }
     s->counters.heartbeats_received++;
-    if ((frame->channel != 0 || frame->size != 0) && s->state <= SESSION_OPEN) /* 4.2.7; after a goodbye it is discarded */
+    if (s->state > SESSION_OPEN) return 0;       /* after a goodbye all is discarded (1.4.2.4) */
+    if (frame->channel != 0 || frame->size != 0) /* 4.2.7 */
         session_fail(s, LAGO_EPROTOCOL, REPLY_FRAME_ERROR, 0, "heartbeat with a payload or on channel %u", frame->channel);
     else
         (void)flood_allows(s, "heartbeats");
@@ -452,7 +453,7 @@ static int hand_step(struct session *s, struct session_channel *ch, size_t size,
 static int stream_step(struct session *s, struct session_event *event) {
     struct session_channel *ch = channel_find(s, s->streaming_channel);
     size_t size = s->streaming_left < s->input_size ? s->streaming_left : s->input_size;
-    s->streaming_skip = s->streaming_skip || !ch || channel_is_going(ch) || s->state > SESSION_OPEN;
+    s->streaming_skip = s->streaming_skip || channel_is_going(ch) || s->state > SESSION_OPEN;
     if (!s->streaming_skip && ch->content->in_pieces) return hand_step(s, ch, size, event);
     if (size > 0) {
         enum content_step step = s->streaming_skip ? CONTENT_MORE : content_piece(s, ch, s->input, size);
@@ -539,14 +540,11 @@ static int input_step(struct session *s, struct session_event *event) {
 
 /* ---------------------------------------------------------------- bytes that have their place already */
 
-/* A page: what costs a read less to copy than to read by itself. */
-#define READ_SMALL ((size_t)4096)
-
 /* The message whose body frame is coming, if it is put together; else NULL. */
 static struct session_channel *gathering(const struct session *s) {
-    struct session_channel *ch = s->streaming && !s->streaming_skip ? channel_find(s, s->streaming_channel) : NULL;
-    if (!ch || channel_is_going(ch) || s->state != SESSION_OPEN) return NULL;
-    return ch->content && !ch->content->in_pieces ? ch : NULL;
+    if (!s->streaming || s->streaming_skip || s->state != SESSION_OPEN) return NULL;
+    struct session_channel *ch = channel_find(s, s->streaming_channel);
+    return channel_is_going(ch) || ch->content->in_pieces ? NULL : ch;
 }
 
 size_t session_room(struct session *s, uint8_t **room) {
@@ -611,7 +609,7 @@ static int step(struct session *s, struct session_event *event) {
 int input_told(struct session *s, struct session_event *event) {
     struct session_channel *ch = s->delivered;
     s->delivered = NULL;
-    if (ch->content && !ch->content->told) {
+    if (!ch->content->told) {
         bool unwanted = !ch->content->in_pieces && is_too_large(s, ch);
         return unwanted && s->state == SESSION_OPEN && !channel_is_going(ch) ? too_large(s, ch, event) : 0;
     }

@@ -207,7 +207,16 @@ enum content_step content_frame(struct session *s, struct session_channel *ch, c
 bool content_accepts(struct session *s, struct session_channel *ch, size_t size);
 enum content_step content_piece(struct session *s, struct session_channel *ch, const uint8_t *data, size_t size);
 
-/* Where the next of `left` payload bytes of a body frame belong; FRAME_OVERHEAD more may be written if another frame follows. */
+/*
+ * A page: what costs a read less to copy than to read by itself. And so much is allocated for bytes that have not come yet, whatever
+ * has: room for a read that is worth its call.
+ */
+#define READ_SMALL ((size_t)4096)
+
+/*
+ * Where the next of `left` payload bytes of a body frame belong, READ_SMALL at least; FRAME_OVERHEAD more may be written if another
+ * frame follows.
+ */
 size_t content_room(struct session *s, struct session_channel *ch, size_t left, uint8_t **room);
 
 /* Whether it cannot lie in one piece in the input, so that it is put together. */

@@ -76,7 +76,7 @@ void session_deinit(struct session *s) {
 }
 
 void session_set_state(struct session *s, enum session_state state) {
-    if (s->state == state || s->state == SESSION_ENDED) return;
+    if (s->state == state) return;
     PROBE3(session__state, s, (int)state, (int)s->state);
     s->state = state;
     if (state == SESSION_FAILED || state == SESSION_LEAVING) liveness_linger(s, LINGER_MS);

@@ -317,6 +317,30 @@ static void neighbours_of_one_body_are_one_slice(void **state) {
     tear_down(&f);
 }
 
+/* It stays for whoever needs less. */
+static void a_spare_block_that_is_too_small_is_not_taken(void **state) {
+    (void)state;
+    struct fixture f;
+    set_up(&f);
+    put(&f, 16); /* one of the smallest */
+    chunks_consume(&f.q, f.q.size);
+    size_t calls = f.fail.calls;
+    uint8_t *room = chunks_reserve(&f.q, 4000);
+    assert_non_null(room);
+    memset(room, 'x', 4000); /* the allocator sees the end */
+    chunks_commit(&f.q, 4000);
+    assert_true(f.fail.calls > calls);
+    struct chunk_queue other;
+    chunks_init(&other, &f.fail.allocator);
+    other.pool = &f.pool;
+    assert_int_equal(chunks_reserve_slices(&other, 1), 0);
+    calls = f.fail.calls;
+    assert_non_null(chunks_reserve(&other, 16));
+    assert_int_equal(f.fail.calls, calls); /* of the small one */
+    chunks_clear(&other);
+    tear_down(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_that_work_has_filled_serves_again),
@@ -333,6 +357,7 @@ int main(void) {
         cmocka_unit_test(a_ring_is_not_given_to_another_allocator),
         cmocka_unit_test(the_longer_ring_is_kept),
         cmocka_unit_test(neighbours_of_one_body_are_one_slice),
+        cmocka_unit_test(a_spare_block_that_is_too_small_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

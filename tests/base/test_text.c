@@ -17,6 +17,9 @@ static void test_parts_join(void **state) {
     text_addf(&t, "%d of %s", 7, "12");
     assert_string_equal(buffer, "channel 7 of 12");
     assert_int_equal(t.length, 15);
+    text_addf(&t, "%s", ""); /* nothing */
+    assert_string_equal(buffer, "channel 7 of 12");
+    assert_int_equal(t.length, 15);
 }
 
 /* Every size of the buffer gives the longest beginning that fits, and the same length. */

@@ -175,6 +175,25 @@ static void test_reserved_room_cannot_fail(void **state) {
     fail_alloc_check(&fail);
 }
 
+/* For so many at once, however many that is: none of them asks for memory then. */
+static void test_room_for_many_cannot_fail(void **state) {
+    (void)state;
+    for (size_t count = 1; count <= NODES; count += 7) {
+        struct fail_alloc fail;
+        struct timer_heap heap;
+        struct timer_node nodes[NODES] = { { 0 } };
+        fail_alloc_init(&fail);
+        timers_init(&heap, &fail.allocator);
+        assert_int_equal(timers_reserve_for(&heap, count), 0);
+        assert_int_equal(fail.calls, 1);
+        fail_alloc_at(&fail, 1, true);
+        for (size_t i = 0; i < count; i++) assert_int_equal(timers_set(&heap, &nodes[i], i + 1), 0);
+        assert_int_equal(timers_next(&heap), 1);
+        timers_clear(&heap);
+        fail_alloc_check(&fail);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums_saturate),
@@ -184,6 +203,7 @@ int main(void) {
         cmocka_unit_test(test_random_work_agrees_with_a_search),
         cmocka_unit_test(test_without_memory_nothing_changes),
         cmocka_unit_test(test_reserved_room_cannot_fail),
+        cmocka_unit_test(test_room_for_many_cannot_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -208,15 +208,33 @@ static lago_properties_t properties_of(unsigned choice, bool zero) {
     return p;
 }
 
+/* The same properties, their strings with a size: what lies behind it is not of them. */
+static lago_properties_t sized(lago_properties_t p) {
+    static const char word[] = "any\0octets, and more";
+    enum { SIZE = 10 };
+    if (p.content_type) p.content_type = word, p.sizes.content_type = SIZE;
+    if (p.content_encoding) p.content_encoding = longest, p.sizes.content_encoding = UINT8_MAX;
+    if (p.correlation_id) p.correlation_id = word, p.sizes.correlation_id = 1;
+    if (p.reply_to) p.reply_to = word, p.sizes.reply_to = SIZE;
+    if (p.expiration) p.expiration = word, p.sizes.expiration = SIZE;
+    if (p.message_id) p.message_id = word, p.sizes.message_id = SIZE;
+    if (p.type) p.type = word, p.sizes.type = SIZE;
+    if (p.user_id) p.user_id = word, p.sizes.user_id = SIZE;
+    if (p.app_id) p.app_id = word, p.sizes.app_id = SIZE;
+    if (p.cluster_id) p.cluster_id = word, p.sizes.cluster_id = SIZE;
+    return p;
+}
+
 static void heads_are_what_the_engine_writes(void **state) {
     (void)state;
     struct basic_publish publish = { .exchange = { "logs", 4 }, .routing_key = { longest, UINT8_MAX }, .mandatory = true };
     assert_head(&publish, NULL);
     for (unsigned choice = 0; choice <= 0xfffcu; choice += 4) {
         if (choice & LAGO_PROPERTY_HEADERS) continue;
-        lago_properties_t p = properties_of(choice, false), zero = properties_of(choice, true);
+        lago_properties_t p = properties_of(choice, false), zero = properties_of(choice, true), long_ones = sized(p);
         assert_head(&publish, &p);
         assert_head(&publish, &zero);
+        assert_head(&publish, &long_ones);
     }
 }
 

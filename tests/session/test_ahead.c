@@ -143,6 +143,29 @@ static void a_channel_that_is_given_up(void **state) {
     }
 }
 
+/* Its close had no memory, and the link came to nothing: the next one hears of all that was accepted on it, and of its end. */
+static void a_channel_whose_close_is_owed(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    begin(&p);
+    fail_alloc_at(&p.memory, 1, true);
+    assert_int_equal(session_channel_close(&p.session, 1, REPLY_SUCCESS, "bye"), 0);
+    fail_alloc_at(&p.memory, 0, false);
+    assert_int_equal(session_start(&p.session, p.now), 0);
+    assert_int_equal(go_ahead(&p, &assumed), 0);
+    (void)peer_frames(&p);
+    session_rest(&p.session);
+    p.mute = false;
+    assert_int_equal(session_start(&p.session, p.now), 0);
+    ask(&p, METHOD_CONNECTION_START);
+    ask(&p, METHOD_CONNECTION_TUNE);
+    (void)peer_frames(&p);
+    ask(&p, METHOD_CONNECTION_OPEN_OK);
+    assert_string_equal(peer_frames(&p), "1 channel.open\n2 channel.open\n1 queue.declare queue=\"q\"\n"
+                                         "1 channel.close reply_code=200\n");
+    peer_deinit(&p);
+}
+
 /* The answers of a session that asks nobody are not taken twice, nor elsewhere. */
 static void out_of_turn(void **state) {
     (void)state;
@@ -187,6 +210,32 @@ static void without_room(void **state) {
     peer_deinit(&p);
 }
 
+/* Wherever in the three answers memory ends: the link is of no use, and the next one knows nothing of it. */
+static void without_memory_half_way(void **state) {
+    (void)state;
+    static char response[400];
+    size_t failed = 0;
+    for (size_t size = 0; size < sizeof(response); size++) {
+        struct peer p = { 0 };
+        struct connection_start_ok ok = { .mechanism = { "PLAIN", 5 }, .response = { response, size } };
+        begin(&p);
+        assert_int_equal(session_start(&p.session, p.now), 0);
+        (void)peer_frames(&p);
+        fail_alloc_at(&p.memory, 2, true); /* start-ok has its block */
+        int rc = session_go_ahead(&p.session, &ok, &assumed, "/");
+        fail_alloc_at(&p.memory, 0, false);
+        assert_true(rc == 0 || rc == LAGO_ENOMEM);
+        assert_int_equal(p.session.ahead, rc == 0);
+        failed += rc != 0;
+        session_rest(&p.session);
+        assert_int_equal(session_start(&p.session, p.now), 0);
+        assert_int_equal(go_ahead(&p, &assumed), 0);
+        assert_string_equal(peer_frames(&p), HEADER ANSWERS "1 channel.open\n2 channel.open\n1 queue.declare queue=\"q\"\n");
+        peer_deinit(&p);
+    }
+    assert_in_range(failed, 1, sizeof(response) - 1);
+}
+
 /* Each method that may be said twice goes ahead; what the broker names itself may not. */
 static void all_that_is_harmless_goes_ahead(void **state) {
     (void)state;
@@ -201,14 +250,16 @@ static void all_that_is_harmless_goes_ahead(void **state) {
     assert_int_equal(session_send(&p.session, 1, METHOD_QUEUE_BIND, &(struct queue_bind){ .queue = { "q", 1 } }), 0);
     assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_QOS, &(struct basic_qos){ .prefetch_count = 5 }), 0);
     assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_CONSUME, &(struct basic_consume){ .queue = { "q", 1 } }), 0);
-    struct queue_declare none = { .queue = { "\0", 1 } };
-    assert_int_equal(session_send(&p.session, 2, METHOD_QUEUE_DECLARE, &none), 0);
+    struct queue_declare none[] = { { .queue = { "\0", 1 } }, { .queue = { "", 0 } } };
+    assert_int_equal(session_channel_open(&p.session, &p), 3);
+    for (uint16_t i = 0; i < 2; i++)
+        assert_int_equal(session_send(&p.session, (uint16_t)(2 + i), METHOD_QUEUE_DECLARE, &none[i]), 0);
     assert_int_equal(session_start(&p.session, p.now), 0);
     assert_int_equal(go_ahead(&p, &assumed), 0);
     assert_string_equal(peer_frames(&p), HEADER ANSWERS
                         "1 channel.open\n2 channel.open\n1 confirm.select\n1 exchange.declare exchange=\"e\"\n"
                         "1 exchange.bind destination=\"e\"\n1 queue.bind queue=\"q\"\n1 basic.qos prefetch_count=5\n"
-                        "1 basic.consume queue=\"q\"\n");
+                        "1 basic.consume queue=\"q\"\n3 channel.open\n");
     peer_deinit(&p);
 }
 
@@ -219,8 +270,10 @@ int main(void) {
         cmocka_unit_test(another_link_says_it_again),
         cmocka_unit_test(channels_beyond_what_is_assumed_stay),
         cmocka_unit_test(a_channel_that_is_given_up),
+        cmocka_unit_test(a_channel_whose_close_is_owed),
         cmocka_unit_test(out_of_turn),
         cmocka_unit_test(without_room),
+        cmocka_unit_test(without_memory_half_way),
         cmocka_unit_test(all_that_is_harmless_goes_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,11 +84,65 @@ static void there_is_no_place_elsewhere(void **state) {
     peer_feed(&p, b.data + b.size - 4000, 4000);
     peer_feed(&p, b.data, 200);
     assert_true(session_room(&p.session, &room) > 4096);
-    peer_feed(&p, b.data + 200, 1); /* nobody has to use it */
+    uint8_t octet = b.data[200]; /* nobody has to use it */
+    session_input(&p.session, &octet, 1, p.now);
+    assert_int_equal(session_room(&p.session, &room), 0); /* there is input */
+    peer_pull(&p);
+    assert_true(session_room(&p.session, &room) > 4096);
     assert_int_equal(session_close(&p.session, REPLY_SUCCESS, "bye"), 0);
     assert_int_equal(session_room(&p.session, &room), 0);
     bytes_free(&b);
     peer_deinit(&p);
+}
+
+/* The channel ends in the middle of a frame: the rest belongs to nobody, not even to who has its number next. */
+static void there_is_no_place_for_what_nobody_wants(void **state) {
+    (void)state;
+    static char again[] = "again";
+    for (int way = 0; way < 3; way++) {
+        struct peer p = { 0 };
+        struct bytes b = { 0 };
+        uint8_t *room;
+        open_with(&p, MIB);
+        bytes_deliver(&b, 1, 1, 100000, FRAME);
+        size_t rest = b.size - 20000;
+        peer_feed(&p, b.data, 20000);
+        assert_true(session_room(&p.session, &room) > 4096);
+        if (way == 0) assert_int_equal(session_channel_close(&p.session, 1, REPLY_SUCCESS, "bye"), 0);
+        if (way >= 1) session_channel_drop(&p.session, 1);
+        if (way == 2) assert_int_equal(session_channel_open(&p.session, again), 1);
+        assert_int_equal(session_room(&p.session, &room), 0);
+        assert_int_equal(session_read_max(&p.session), SIZE_MAX);
+        bytes_deliver(&b, 2, 1, 7, FRAME);
+        peer_feed(&p, b.data + 20000, rest / 2);
+        peer_feed(&p, b.data + 20000 + rest / 2, b.size - 20000 - rest / 2);
+        assert_int_equal(p.session.state, SESSION_OPEN);
+        assert_string_equal(peer_events(&p), "content 2 two basic.deliver consumer_tag=\"c\" delivery_tag=1 routing_key=\"k\" "
+                                             "content_type=\"text/plain\" delivery_mode=2 body=7\n");
+        bytes_free(&b);
+        peer_deinit(&p);
+    }
+}
+
+/* Before, on or behind the end octet, or in the next frame's header: a read may end anywhere. */
+static void reads_end_anywhere(void **state) {
+    (void)state;
+    struct bytes b = { 0 };
+    bytes_deliver(&b, 1, 1, 3 * PAYLOAD, FRAME);
+    size_t end = b.size - 2 * FRAME - FRAME_END_SIZE; /* the first frame's end octet */
+    for (size_t cut = end - 3; cut < end + 12; cut++) {
+        struct peer p = { 0 };
+        open_with(&p, MIB);
+        p.straight = true;
+        peer_feed(&p, b.data, 3000);
+        peer_feed(&p, b.data + 3000, cut - 3000);
+        assert_string_equal(peer_events(&p), "");
+        peer_feed(&p, b.data + cut, b.size - cut);
+        assert_non_null(strstr(peer_events(&p), " body=393192\n"));
+        assert_true(p.filled > PAYLOAD / 2);
+        peer_deinit(&p);
+    }
+    bytes_free(&b);
 }
 
 /* What is read along behind a frame may be anything. */
@@ -188,6 +242,52 @@ static void what_is_handed_out_is_never_held(void **state) {
     peer_deinit(&p);
 }
 
+/* So it has no place that it could be read into, however large. */
+static void what_is_handed_out_has_no_place(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    open_announcing(&p, 1000);
+    p.hands_out = p.straight = true;
+    bytes_deliver(&b, 1, 1, 4 * MIB, FRAME);
+    for (size_t at = 0; at < b.size; at += 65536) {
+        peer_feed(&p, b.data + at, b.size - at < 65536 ? b.size - at : 65536);
+        assert_int_equal(session_read_max(&p.session), SIZE_MAX);
+    }
+    bytes_free(&b);
+    assert_int_equal(p.filled, 0);
+    assert_non_null(strstr(peer_events(&p), " body=4194304\n"));
+    peer_deinit(&p);
+}
+
+static void leave(struct peer *p, const struct session_event *event) {
+    if (event->type != SESSION_EVENT_BODY_BEGIN) return;
+    if (p->data)
+        assert_int_equal(session_channel_close(&p->session, event->channel, REPLY_SUCCESS, "bye"), 0);
+    else
+        assert_int_equal(session_close(&p->session, REPLY_SUCCESS, "bye"), 0);
+}
+
+/* One that is announced and too large, but nobody waits for it any more: it ends nothing. */
+static void who_leaves_when_it_is_announced_is_not_told_of_its_size(void **state) {
+    (void)state;
+    for (int channel = 0; channel < 2; channel++) {
+        struct peer p = { 0 };
+        struct bytes b = { 0 };
+        open_announcing(&p, 1000);
+        p.on_event = leave;
+        p.data = channel ? &p : NULL;
+        bytes_deliver(&b, 1, 1, 2000, FRAME);
+        peer_say(&p, &b);
+        assert_string_equal(peer_frames(&p), channel ? "1 channel.close reply_code=200 reply_text=\"bye\"\n"
+                                                     : "0 connection.close reply_code=200 reply_text=\"bye\"\n");
+        assert_string_equal(peer_events(&p), "");
+        peer_say_method(&p, (uint16_t)channel, channel ? METHOD_CHANNEL_CLOSE_OK : METHOD_CONNECTION_CLOSE_OK, NULL);
+        assert_string_equal(peer_events(&p), channel ? "closed 1 one\n" : "ended LAGO_ECLOSED 200\n");
+        peer_deinit(&p);
+    }
+}
+
 /* Who does not want it in pieces gets it whole, or not at all. */
 static void what_is_announced_may_be_put_together(void **state) {
     (void)state;
@@ -280,10 +380,14 @@ int main(void) {
         cmocka_unit_test(only_the_first_bytes_of_a_large_body_are_copied),
         cmocka_unit_test(the_rest_of_a_frame_has_its_place),
         cmocka_unit_test(there_is_no_place_elsewhere),
+        cmocka_unit_test(there_is_no_place_for_what_nobody_wants),
+        cmocka_unit_test(reads_end_anywhere),
         cmocka_unit_test(what_follows_a_frame_is_looked_at),
         cmocka_unit_test(room_follows_what_has_come),
         cmocka_unit_test(it_can_be_kept),
         cmocka_unit_test(what_is_handed_out_is_never_held),
+        cmocka_unit_test(what_is_handed_out_has_no_place),
+        cmocka_unit_test(who_leaves_when_it_is_announced_is_not_told_of_its_size),
         cmocka_unit_test(what_is_announced_may_be_put_together),
         cmocka_unit_test(only_deliveries_that_are_cut_are_announced),
         cmocka_unit_test(the_end_waits_for_the_end_octet),

@@ -222,6 +222,44 @@ static void who_gives_up_before_open_leaves_no_trace(void **state) {
     }
 }
 
+/* There was no memory to tell the broker that it is open: then nobody need tell it of its end, and the number is free at once. */
+static void who_gives_up_what_the_broker_never_heard_of(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_init(&p);
+    peer_bring(&p, SESSION_WAIT_OPEN);
+    p.stop = SESSION_ENDED;
+    fail_alloc_at(&p.memory, 1, true);
+    peer_say_method(&p, 0, METHOD_CONNECTION_OPEN_OK, NULL);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    assert_int_equal(session_channel_give_up(&p.session, 1, REPLY_SUCCESS, "enough"), 0);
+    fail_alloc_at(&p.memory, 0, false);
+    assert_null(session_channel_owner(&p.session, 1));
+    peer_pass(&p, 100);
+    assert_string_equal(peer_frames(&p), "2 channel.open\n");
+    assert_int_equal(session_channel_open(&p.session, name_b), 1);
+    peer_deinit(&p);
+}
+
+/* A close without memory is said later, without its words; but never before what was accepted on its channel. */
+static void a_close_that_is_owed_waits_for_what_is_held(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_open(&p);
+    peer_say_method(&p, 0, METHOD_CONNECTION_BLOCKED, NULL);
+    assert_int_equal(peer_publish(&p, 1, 10), 0);
+    fail_alloc_at(&p.memory, 1, true);
+    assert_int_equal(session_channel_close(&p.session, 1, REPLY_SUCCESS, "bye"), 0);
+    assert_int_equal(session_channel_close(&p.session, 2, REPLY_SUCCESS, "bye"), 0);
+    fail_alloc_at(&p.memory, 0, false);
+    peer_pass(&p, 100);
+    assert_string_equal(peer_frames(&p), "2 channel.close reply_code=200\n");
+    peer_say_method(&p, 0, METHOD_CONNECTION_UNBLOCKED, NULL);
+    assert_string_equal(peer_frames(&p), "1 basic.publish routing_key=\"q\"\n1 header 10\n1 body 10\n"
+                                         "1 channel.close reply_code=200\n");
+    peer_deinit(&p);
+}
+
 static void events_carry_the_owner_of_the_moment(void **state) {
     (void)state;
     struct peer p = { 0 };
@@ -276,6 +314,8 @@ int main(void) {
         cmocka_unit_test(close_while_opening_waits_for_close_ok),
         cmocka_unit_test(who_gives_up_learns_what_may_arrive),
         cmocka_unit_test(who_gives_up_before_open_leaves_no_trace),
+        cmocka_unit_test(who_gives_up_what_the_broker_never_heard_of),
+        cmocka_unit_test(a_close_that_is_owed_waits_for_what_is_held),
         cmocka_unit_test(events_carry_the_owner_of_the_moment),
         cmocka_unit_test(channels_can_be_closed_in_the_middle_of_an_event),
     };

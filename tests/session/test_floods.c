@@ -2,6 +2,7 @@
  * Peers that mean harm by what is allowed: frames that bring nothing, without end; frames that never end; messages on all channels at
  * once. What honest brokers do at their worst passes (S1, S10, S11, S25, S28 of the list of attacks; 4.2.7 of the specification).
  */
+#include "internal.h"
 #include "peer.h"
 
 #include <stdio.h>
@@ -84,6 +85,21 @@ static void a_flood_ends_the_link(void **state) {
         assert_int_equal(p.session.state, SESSION_ENDED);
         peer_deinit(&p);
     }
+}
+
+/* There is no memory for the words: the reason is known all the same. */
+static void a_flood_without_memory_ends_it_as_well(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0);
+    say(&p, &floods[0], BURST);
+    fail_alloc_at(&p.memory, 1, true);
+    say(&p, &floods[0], 1);
+    assert_true(p.session.state > SESSION_OPEN);
+    assert_null(p.session.reason.whole);
+    assert_int_equal(p.session.reason.code, LAGO_EPROTOCOL);
+    assert_int_equal(p.session.reason.reply_code, REPLY_RESOURCE_ERROR);
+    peer_deinit(&p);
 }
 
 /* They are counted together: a flood of several kinds is one. */
@@ -173,6 +189,23 @@ static void as_many_returns_as_publishes_pass(void **state) {
     peer_deinit(&p);
 }
 
+/* Of as many publishes as nobody has counted yet; and returns that cannot be counted any more are none that were to be expected. */
+static void the_count_of_returns_does_not_begin_anew(void **state) {
+    (void)state;
+    for (int published = 0; published < 2; published++) {
+        struct peer p = { 0 };
+        open_with(&p, 0);
+        struct session_channel *ch = channel_find(&p.session, 1);
+        ch->publishes_sent = published ? UINT64_MAX / 2 : UINT32_MAX;
+        ch->returns = UINT32_MAX - 10;
+        say(&p, &floods[3], BURST + 10);
+        assert_int_equal(p.session.state, SESSION_OPEN);
+        say(&p, &floods[3], 1);
+        assert_int_equal(p.session.state, published ? SESSION_OPEN : SESSION_FAILED);
+        peer_deinit(&p);
+    }
+}
+
 /* ---------------------------------------------------------------- empty body frames */
 
 static void add_deliver(struct bytes *b, uint16_t channel, uint64_t body_size) {
@@ -246,6 +279,20 @@ static void a_frame_that_drips_ends_the_link(void **state) {
         assert_non_null(strstr(p.session.reason.whole->detail, "does not finish a frame"));
         peer_deinit(&p);
     }
+}
+
+static void one_that_drips_without_memory_ends_it_as_well(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0);
+    begin_frame(&p, false);
+    fail_alloc_at(&p.memory, 1, true);
+    peer_pass(&p, 30000);
+    assert_true(p.session.state > SESSION_OPEN);
+    assert_null(p.session.reason.whole);
+    assert_int_equal(p.session.reason.code, LAGO_EPROTOCOL);
+    assert_int_equal(p.session.reason.reply_code, REPLY_FRAME_ERROR);
+    peer_deinit(&p);
 }
 
 /* 1 KiB in half a minute is a link. */
@@ -368,6 +415,56 @@ static void interleaved_messages_stay_within_their_budget(void **state) {
     peer_deinit(&p);
 }
 
+/* Frames that come in many reads, into an input or straight to their place: it is the same budget. */
+static void the_budget_holds_however_it_is_read(void **state) {
+    (void)state;
+    const size_t body_size = 200000, half = body_size / 2, read = 10000, budget = 1 << 20;
+    for (int straight = 0; straight < 2; straight++) {
+        struct peer p = { 0 };
+        struct bytes b = { 0 };
+        open_many(&p, 1 << 18, budget);
+        p.straight = straight;
+        size_t before = p.memory.live_bytes;
+        p.memory.peak_both_bytes = before;
+        for (unsigned n = 1; n <= CHANNELS; n++) add_deliver(&b, (uint16_t)n, body_size);
+        for (size_t at = 0; at < body_size; at += half)
+            for (unsigned n = 1; n <= CHANNELS; n++) bytes_body(&b, (uint16_t)n, at, half);
+        for (size_t at = 0; at < b.size; at += read) peer_feed(&p, b.data + at, b.size - at < read ? b.size - at : read);
+        bytes_free(&b);
+        assert_int_equal(p.filled > 0, straight);
+        assert_in_range(p.memory.peak_both_bytes - before, budget / 2, budget + (1 << 20));
+        const char *events = peer_events(&p);
+        assert_non_null(strstr(events, "LAGO_EMSGSIZE 311"));
+        assert_non_null(strstr(events, "body=200000\n"));
+        assert_int_equal(p.session.state, SESSION_OPEN);
+        assert_int_equal(p.session.assembled, 0);
+        peer_deinit(&p);
+    }
+}
+
+/* Alone a message may exceed the budget; beside it nothing fits that has to be put together, and what lies whole in its read needs nothing. */
+static void one_that_exceeds_the_budget_is_alone(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    open_many(&p, 1 << 20, 1 << 18);
+    add_deliver(&b, 1, 500000);
+    for (size_t at = 0; at < 400000; at += 100000) bytes_body(&b, 1, at, 100000);
+    peer_say(&p, &b);
+    assert_true(p.session.assembled > 1 << 18);
+    bytes_deliver(&b, 2, 1, 100, 131072);
+    peer_feed(&p, b.data, b.size);
+    assert_non_null(strstr(peer_events(&p), "content 2 two "));
+    peer_feed(&p, b.data, b.size - 1);
+    peer_feed(&p, b.data + b.size - 1, 1);
+    assert_string_equal(peer_events(&p), "channel-close 2 two LAGO_EMSGSIZE 311\n");
+    bytes_free(&b);
+    bytes_body(&b, 1, 400000, 100000);
+    peer_say(&p, &b);
+    assert_non_null(strstr(peer_events(&p), "content 1 one basic.deliver body=500000\n"));
+    peer_deinit(&p);
+}
+
 /* Large headers, of messages whose bodies never come. */
 static void headers_count_as_well(void **state) {
     (void)state;
@@ -430,19 +527,24 @@ static void ended_channels_owe_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_flood_ends_the_link),
+        cmocka_unit_test(a_flood_without_memory_ends_it_as_well),
         cmocka_unit_test(a_flood_of_several_kinds_is_one),
         cmocka_unit_test(during_the_handshake_as_well),
         cmocka_unit_test(honest_heartbeats_pass),
         cmocka_unit_test(what_came_while_nobody_read_passes),
         cmocka_unit_test(each_link_is_judged_by_itself),
         cmocka_unit_test(as_many_returns_as_publishes_pass),
+        cmocka_unit_test(the_count_of_returns_does_not_begin_anew),
         cmocka_unit_test(empty_body_frames_do_not_go_on_for_ever),
         cmocka_unit_test(a_frame_that_drips_ends_the_link),
+        cmocka_unit_test(one_that_drips_without_memory_ends_it_as_well),
         cmocka_unit_test(a_slow_link_passes),
         cmocka_unit_test(one_that_ends_in_time_is_forgotten),
         cmocka_unit_test(a_pause_is_nobodys_fault),
         cmocka_unit_test(unread_bytes_are_a_reprieve_here_too),
         cmocka_unit_test(interleaved_messages_stay_within_their_budget),
+        cmocka_unit_test(the_budget_holds_however_it_is_read),
+        cmocka_unit_test(one_that_exceeds_the_budget_is_alone),
         cmocka_unit_test(headers_count_as_well),
         cmocka_unit_test(one_after_the_other_each_message_fits),
         cmocka_unit_test(ended_channels_owe_nothing),

@@ -132,11 +132,39 @@ static void acks_before_it_stay_before_it(void **state) {
     close_pair(&pair);
 }
 
+/* Each allocation fails in turn: one message is refused, whole, or none: the long way tries again. */
+static void without_memory_one_is_refused(void **state) {
+    (void)state;
+    static const uint8_t body[3] = { 1, 2, 3 };
+    for (size_t n = 1, hit = 1; hit; n++) {
+        struct peer p = { 0 };
+        struct basic_publish args = { .routing_key = { "q", 1 } };
+        size_t accepted = 0;
+        peer_open(&p);
+        p.session.settings.trace = NULL;
+        fail_alloc_at(&p.memory, n, false);
+        for (size_t i = 0; i < MESSAGES; i++) { /* of two sizes: neighbours of one size share a mark */
+            struct session_body given = { .bytes = { body, 2 + i % 2 } };
+            accepted += session_publish(&p.session, 1, &args, NULL, &given) == 0;
+        }
+        hit = p.memory.calls >= n;
+        assert_in_range(accepted, hit ? MESSAGES - 1 : MESSAGES, MESSAGES);
+        fail_alloc_at(&p.memory, 0, false);
+        const char *frames = peer_frames(&p);
+        size_t left = 0;
+        for (const char *at = frames; (at = strstr(at, "basic.publish")) != NULL; at++) left++;
+        assert_int_equal(left, accepted);
+        assert_int_equal(session_publishes_sent(&p.session, 1), accepted);
+        peer_deinit(&p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ways_write_the_same),
         cmocka_unit_test(a_blocked_connection_holds_it),
         cmocka_unit_test(acks_before_it_stay_before_it),
+        cmocka_unit_test(without_memory_one_is_refused),
     };
     return cmocka_run_group_tests(tests, make_long_name, NULL);
 }

@@ -216,8 +216,9 @@ static void a_header_that_fits_this_link_but_not_the_next(void **state) {
     peer_init(&p);
     p.tune.frame_max = 131072;
     peer_bring(&p, SESSION_OPEN);
+    p.session.settings.trace = NULL;
     route = make(&p, 1, &properties);
-    assert_int_equal(publish(&p, route, "x", 1), 0);
+    for (int i = 0; i < 2; i++) assert_int_equal(publish(&p, route, "x", 1), 0); /* the second finds room behind the first */
     size_t size = session_output_size(&p.session);
     p.session.tune.frame_max = 4096;
     assert_int_equal(publish(&p, route, "x", 1), LAGO_ETOOBIG);
@@ -301,6 +302,25 @@ static bool live_without(size_t n, bool from_then_on) {
     return hit;
 }
 
+/* An ack that cannot leave is not overtaken: the publish is refused, and both leave in their order when there is memory again. */
+static void what_waits_before_it_stays_before_it(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_open(&p);
+    p.session.settings.trace = NULL;
+    struct session_route *route = make(&p, 1, NULL);
+    assert_int_equal(session_ack(&p.session, 1, 1, 2), 1);
+    fail_alloc_at(&p.memory, 1, true);
+    assert_int_equal(publish(&p, route, "x", 1), LAGO_ENOMEM);
+    fail_alloc_at(&p.memory, 0, false);
+    assert_int_equal(publish(&p, route, "x", 1), 0);
+    const char *frames = peer_frames(&p);
+    assert_true(strncmp(frames, "1 basic.ack delivery_tag=1\n1 basic.publish ", 42) == 0);
+    assert_null(strstr(frames + 42, "basic."));
+    session_route_free(&p.session, route);
+    peer_deinit(&p);
+}
+
 static void each_failing_allocation_loses_nothing_else(void **state) {
     (void)state;
     for (int from_then_on = 0; from_then_on < 2; from_then_on++) {
@@ -319,6 +339,7 @@ int main(void) {
         cmocka_unit_test(bad_arguments_make_no_route),
         cmocka_unit_test(a_channel_that_is_gone),
         cmocka_unit_test(the_properties_are_kept_in_the_frames),
+        cmocka_unit_test(what_waits_before_it_stays_before_it),
         cmocka_unit_test(each_failing_allocation_loses_nothing_else),
     };
     return cmocka_run_group_tests_name("route", tests, NULL, NULL);
