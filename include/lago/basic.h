@@ -186,7 +186,8 @@ LAGO_EXPORT int lago_basic_get(lago_channel_t *ch, const lago_basic_get_t *args,
  *
  * @param delivery_tag  Of the message. With LAGO_MULTIPLE: this and all lower open ones; 0 then means all of the channel.
  * @param flags         LAGO_MULTIPLE (not for reject), LAGO_NO_REQUEUE (not for ack).
- * @return 0, or LAGO_EINVAL (NULL channel, foreign flags), LAGO_ESTALE (no such open delivery), LAGO_ECLOSED, LAGO_ENOMEM.
+ * @return 0, or LAGO_EINVAL (NULL channel, foreign flags), LAGO_ESTALE (no such open delivery), LAGO_ECLOSED, LAGO_ENOMEM (with
+ *         LAGO_MULTIPLE, beside a consumer that is paused, some may be settled: the same call again settles the others).
  */
 LAGO_EXPORT int lago_basic_ack(lago_channel_t *ch, uint64_t delivery_tag, unsigned flags);
 LAGO_EXPORT int lago_basic_nack(lago_channel_t *ch, uint64_t delivery_tag, unsigned flags);
@@ -221,7 +222,7 @@ typedef struct {
 typedef enum lago_publish_outcome {
     LAGO_PUBLISH_CONFIRMED, /* the broker took responsibility */
     LAGO_PUBLISH_NACKED,    /* the broker could not or would not */
-    LAGO_PUBLISH_RETURNED,  /* mandatory, and no queue took it */
+    LAGO_PUBLISH_RETURNED,  /* mandatory, and no queue took it. Of equal ones, which a return cannot tell apart, the oldest */
     LAGO_PUBLISH_NOT_SENT,  /* the channel ended before a byte of it left */
     LAGO_PUBLISH_UNKNOWN    /* the channel ended before the broker said anything: it may have arrived or not */
 } lago_publish_outcome_t;

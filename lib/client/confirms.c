@@ -158,7 +158,33 @@ bool confirms_grow(struct confirms *c) {
     return true;
 }
 
-bool confirms_note_route(struct confirms *c, struct confirm_slot *slot, lago_string_t exchange, lago_string_t routing_key) {
+/* Of a large body the two ends only: 64 steps, 0.1 us, are what a mandatory message may cost for this. */
+#define MARKED_END ((size_t)256)
+
+/* Eight octets at a time; multiplier and shift are those of splitmix64. */
+static uint64_t mark_octets(uint64_t mark, const uint8_t *at, size_t size) {
+    for (uint64_t octets = 0; size > 0; octets = 0) {
+        size_t step = size < sizeof(octets) ? size : sizeof(octets);
+        memcpy(&octets, at, step);
+        mark = (mark ^ octets) * UINT64_C(0xbf58476d1ce4e5b9);
+        mark ^= mark >> 27;
+        at += step;
+        size -= step;
+    }
+    return mark;
+}
+
+uint32_t confirms_mark(lago_bytes_t body) {
+    const uint8_t *octets = body.data;
+    size_t head = body.size < 2 * MARKED_END ? body.size : MARKED_END;
+    uint64_t mark = mark_octets(body.size, octets, head);
+    if (head < body.size) mark = mark_octets(mark, octets + body.size - MARKED_END, MARKED_END);
+    return (uint32_t)(mark >> 32);
+}
+
+bool confirms_note_route(struct confirms *c, struct confirm_slot *slot, lago_string_t exchange, lago_string_t routing_key,
+                         lago_bytes_t body) {
+    slot->body_mark = confirms_mark(body);
     slot->route = route_get(c, exchange, routing_key);
     return slot->route != NULL;
 }
@@ -191,6 +217,7 @@ int confirms_settle(struct confirms *c, uint64_t tag, bool multiple, lago_publis
         return 0;
     }
     c->run_through = tag ? tag : c->next - 1;
+    if (c->run_through < confirms_oldest(c)) c->run_through = 0;
     c->usual = c->straggler_count ? 0 : c->run_through;
     return 0;
 }
@@ -216,9 +243,8 @@ static void tell(struct confirms *c, uint64_t number, lago_publish_result_t *res
 /* 0 if there is none. Whatever was told of a run of stragglers has left: their first is the next. */
 static uint64_t next_of_run(struct confirms *c) {
     if (c->straggler_count) return confirms_oldest(c) <= c->run_through ? confirms_oldest(c) : 0;
-    uint64_t number = c->cursor > c->first ? c->cursor : c->first;
+    uint64_t number = c->first;
     while (number <= c->run_through && slot_of(c, number)->settled) number++;
-    c->cursor = number + 1;
     return number <= c->run_through ? number : 0;
 }
 
@@ -229,7 +255,7 @@ bool confirms_find_next(struct confirms *c, lago_publish_result_t *result, struc
         tell(c, number, result, slot);
         return true;
     }
-    c->cursor = c->run_through = 0;
+    c->run_through = 0;
     retire(c);
     return false;
 }
@@ -239,29 +265,33 @@ void confirms_end(struct confirms *c, uint64_t sent) {
     c->run_outcome = LAGO_PUBLISH_UNKNOWN;
     c->run_through = c->next - 1;
     c->usual = c->single = 0;
-    c->cursor = 0;
 }
 
-/* It waits for a return, and this may be the one. */
-static bool is_meant(const struct confirm_slot *slot, lago_string_t exchange, lago_string_t routing_key, size_t body_size) {
-    return slot->route && !slot->settled && slot->body_size == body_size &&
-           route_is(slot->route, exchange.data, exchange.size, routing_key.data, routing_key.size);
+/* What came back. */
+struct came_back {
+    lago_string_t exchange, routing_key;
+    size_t body_size;
+    uint32_t body_mark;
+};
+
+/* It waits for a return, which what is settled does not, and this may be the one. */
+static bool is_meant(const struct confirm_slot *slot, const struct came_back *r) {
+    return slot->route && slot->body_size == r->body_size && slot->body_mark == r->body_mark &&
+           route_is(slot->route, r->exchange.data, r->exchange.size, r->routing_key.data, r->routing_key.size);
 }
 
-static struct confirm_slot *meant_straggler(const struct confirms *c, lago_string_t exchange, lago_string_t routing_key,
-                                            size_t body_size) {
+static struct confirm_slot *meant_straggler(const struct confirms *c, const struct came_back *r) {
     for (size_t i = 0; i < c->straggler_count; i++)
-        if (is_meant(&straggler_at(c, i)->slot, exchange, routing_key, body_size)) return &straggler_at(c, i)->slot;
+        if (is_meant(&straggler_at(c, i)->slot, r)) return &straggler_at(c, i)->slot;
     return NULL;
 }
 
-static struct confirm_slot *meant_in_ring(struct confirms *c, lago_string_t exchange, lago_string_t routing_key,
-                                          size_t body_size) {
+static struct confirm_slot *meant_in_ring(struct confirms *c, const struct came_back *r) {
     bool oldest = true; /* nothing unreturned was passed yet */
     if (c->return_from < c->first) c->return_from = c->first;
     for (uint64_t n = c->return_from; n < c->next; n++) {
         struct confirm_slot *slot = slot_of(c, n);
-        if (is_meant(slot, exchange, routing_key, body_size)) return slot;
+        if (is_meant(slot, r)) return slot;
         oldest = oldest && !slot->route;
         if (oldest) c->return_from = n + 1;
     }
@@ -269,9 +299,10 @@ static struct confirm_slot *meant_in_ring(struct confirms *c, lago_string_t exch
 }
 
 bool confirms_returned(struct confirms *c, lago_string_t exchange, lago_string_t routing_key, size_t body_size,
-                       uint16_t reply_code) {
-    struct confirm_slot *slot = meant_straggler(c, exchange, routing_key, body_size);
-    if (!slot) slot = meant_in_ring(c, exchange, routing_key, body_size);
+                       uint32_t body_mark, uint16_t reply_code) {
+    struct came_back r = { exchange, routing_key, body_size, body_mark };
+    struct confirm_slot *slot = meant_straggler(c, &r);
+    if (!slot) slot = meant_in_ring(c, &r);
     if (!slot) return false;
     slot->reply_code = reply_code;
     route_unref(c->alloc, slot->route);

@@ -24,6 +24,7 @@ struct confirm_slot {
     struct lago_publisher *publisher; /* whose it is, or NULL */
     size_t body_size;
     struct route *route; /* mandatory and not returned */
+    uint32_t body_mark;  /* of a mandatory one */
     uint16_t reply_code; /* returned: why */
     bool owed;           /* somebody is to be told */
     bool settled;
@@ -51,7 +52,6 @@ struct confirms {
     uint64_t single;      /* a single confirm that is to be told; 0: none */
     uint64_t run_through; /* a `multiple` that is being told: up to here; 0: none */
     uint64_t usual;       /* the same if it is broker's and nothing is set aside, or below `first` */
-    uint64_t cursor;      /* how far it has been told */
     uint64_t sent;        /* at the end: numbers up to this have left */
     lago_publish_outcome_t run_outcome;
 };
@@ -79,7 +79,8 @@ static inline struct confirm_slot *confirms_reserve(struct confirms *c) {
 }
 
 /* It is a mandatory one, to there. False without memory. */
-bool confirms_note_route(struct confirms *c, struct confirm_slot *slot, lago_string_t exchange, lago_string_t routing_key);
+bool confirms_note_route(struct confirms *c, struct confirm_slot *slot, lago_string_t exchange, lago_string_t routing_key,
+                         lago_bytes_t body);
 
 static inline uint64_t confirms_commit(struct confirms *c) {
     c->unsettled++;
@@ -93,6 +94,9 @@ void confirms_abandon(struct confirms *c);
  * tag 0 without multiple, a tag never issued, a single tag settled before.
  */
 int confirms_settle(struct confirms *c, uint64_t tag, bool multiple, lago_publish_outcome_t outcome, const char **problem);
+
+/* Whether it, or the end, has left outcomes to tell: a `multiple` may find all settled. */
+static inline bool confirms_have_some(const struct confirms *c) { return c->single || c->run_through; }
 
 /* The next outcome to tell, with a copy of its slot: false when there is none. Any but the usual one is looked for. */
 bool confirms_find_next(struct confirms *c, lago_publish_result_t *result, struct confirm_slot *slot);
@@ -126,8 +130,14 @@ size_t confirms_owed(const struct confirms *c);
 /* A publisher is gone: outcomes of what it published are nobody's. @return how many were owed. */
 size_t confirms_detach(struct confirms *c, const struct lago_publisher *publisher);
 
-/* basic.return: the oldest unreturned mandatory publish with equal exchange, routing key and size. False if there is none. */
+/*
+ * basic.return has no number: it means the oldest unreturned mandatory publish with equal exchange, routing key, size and mark.
+ * False if there is none: it is of one without a number, or the broker is wrong.
+ */
 bool confirms_returned(struct confirms *c, lago_string_t exchange, lago_string_t routing_key, size_t body_size,
-                       uint16_t reply_code);
+                       uint32_t body_mark, uint16_t reply_code);
+
+/* By what bodies of equal size are told apart. */
+uint32_t confirms_mark(lago_bytes_t body);
 
 #endif

@@ -55,8 +55,10 @@ static void confirmed(lago_connection_t *conn, lago_channel_t *ch, const struct 
     if (reply)
         session_fail(&conn->session, LAGO_EPROTOCOL, (uint16_t)reply, event->info->id, "%s (tag %llu)", problem,
                      (unsigned long long)tag);
-    else
+    else if (confirms_have_some(confirms))
         conn->settling = ch, conn->errands = true;
+    else
+        (void)session_brought_nothing(&conn->session, "confirms of what is settled");
     conn->watch.calling = false; /* who is called is seen when the outcomes are told */
 }
 
@@ -129,7 +131,6 @@ static void channel_event(lago_connection_t *conn, lago_channel_t *ch, const str
     case SESSION_EVENT_CHANNEL_OPEN: channel_opened(ch); return;
     case SESSION_EVENT_CHANNEL_CLOSE: channel_lost(ch, event); return;
     case SESSION_EVENT_CHANNEL_CLOSE_OK: channel_closed(ch, event->publishes_sent); return;
-    case SESSION_EVENT_CONTENT: content(conn, ch, event); return;
     case SESSION_EVENT_BODY_BEGIN: consume_body_begun(ch, event); return;
     case SESSION_EVENT_BODY: consume_body(ch, event); return;
     default: channel_method(conn, ch, event); return;
@@ -144,7 +145,7 @@ static void opened(lago_connection_t *conn) {
 
 __attribute__((noinline)) static void any_event(lago_connection_t *conn, const struct session_event *event) {
     PROBE3(event, conn, event->channel, event->info ? event->info->id : 0);
-    switch (event->type) {
+    switch (event->type) { /* unreachable: all are named */
     case SESSION_EVENT_START: login_start(conn, &event->args->connection_start); return;
     case SESSION_EVENT_SECURE: login_secure(conn, &event->args->connection_secure); return;
     case SESSION_EVENT_TUNE:

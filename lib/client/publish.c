@@ -69,7 +69,7 @@ static int check(lago_channel_t *ch, const lago_basic_publish_t *args, lago_publ
 int64_t publish_submit(lago_channel_t *ch, const struct outgoing *out) {
     struct session *session = &ch->conn->session;
     struct confirm_slot *slot;
-    int rc = publish_begin(ch, &out->method, &slot);
+    int rc = publish_begin(ch, &out->method, &out->body.bytes, &slot);
     if (rc < 0) return rc;
     rc = out->route ? session_publish_route(session, out->route, out->body.bytes, out->body.block)
                     : session_publish(session, ch->number, &out->method, out->properties, &out->body);
@@ -111,7 +111,7 @@ static int64_t publish_copy(lago_channel_t *ch, const lago_basic_publish_t *args
     struct basic_publish method = method_of(args);
     struct session_body body = { .bytes = args->body };
     struct confirm_slot *slot;
-    int rc = publish_begin(ch, &method, &slot);
+    int rc = publish_begin(ch, &method, &args->body, &slot);
     if (rc < 0) return rc;
     rc = session_publish(&ch->conn->session, ch->number, &method, args->properties, &body);
     struct receipt receipt = { .owed = callback != NULL, .callback = callback, .data = data };
@@ -164,12 +164,14 @@ int64_t lago_message_forward(lago_channel_t *ch, const lago_message_t *message, 
 
 void publish_returned(lago_channel_t *ch, const struct session_event *event) {
     const struct basic_return *m = &event->args->basic_return;
-    struct message message = message_of(ch->conn->alloc, event);
+    struct message message;
+    message_borrow(&message, ch->conn->alloc, event);
     message.fields.exchange = m->exchange;
     message.fields.routing_key = m->routing_key;
     lago_return_t returned = { .reply_code = m->reply_code, .reply_text = m->reply_text, .message = &message.fields };
-    bool matched = ch->confirming && confirms_returned(&ch->confirming->confirms, m->exchange, m->routing_key, event->body.size,
-                                                       m->reply_code ? m->reply_code : REPLY_NO_ROUTE);
+    bool matched =
+        ch->confirming && confirms_returned(&ch->confirming->confirms, m->exchange, m->routing_key, event->body.size,
+                                            confirms_mark(event->body), m->reply_code ? m->reply_code : REPLY_NO_ROUTE);
     if (rpc_returned(ch, &returned)) return;
     if (ch->options.on_return)
         ch->options.on_return(ch, &returned, ch->options.data);

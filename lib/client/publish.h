@@ -28,13 +28,14 @@ static inline bool publish_is_possible(const lago_connection_t *conn) {
 }
 
 /* A place for the outcome, on a confirming channel; else NULL. 0 or LAGO_ENOMEM. */
-static inline int publish_begin(lago_channel_t *ch, const struct basic_publish *method, struct confirm_slot **slot) {
+static inline int publish_begin(lago_channel_t *ch, const struct basic_publish *method, const lago_bytes_t *body,
+                                struct confirm_slot **slot) {
     *slot = NULL;
     if (!ch->confirming) return 0;
     *slot = confirms_reserve(&ch->confirming->confirms);
     if (!*slot) return LAGO_ENOMEM;
     bool noted =
-        !method->mandatory || confirms_note_route(&ch->confirming->confirms, *slot, method->exchange, method->routing_key);
+        !method->mandatory || confirms_note_route(&ch->confirming->confirms, *slot, method->exchange, method->routing_key, *body);
     return noted ? 0 : LAGO_ENOMEM;
 }
 

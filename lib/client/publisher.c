@@ -45,8 +45,8 @@ static bool is_ready(const lago_publisher_t *p) {
 }
 
 void publisher_look(lago_publisher_t *p) {
-    if (!p->ready_owed || p->unconfirmed > p->reopening) return; /* the next outcomes will look again */
-    if (channel_usable(p->ch) < 0) return;                       /* its end comes instead */
+    if (p->unconfirmed > p->reopening) return; /* the next outcomes will look again */
+    if (channel_usable(p->ch) < 0) return;     /* its end comes instead */
     if (!is_ready(p)) {
         await_low_water(p);
         return;
@@ -245,7 +245,7 @@ int64_t lago_publisher_publish(lago_publisher_t *p, lago_bytes_t body, void *dat
     lago_channel_t *ch = p->ch;
     struct confirm_slot *slot;
     connection_touch_once(p->conn);
-    rc = publish_begin(ch, &p->method, &slot);
+    rc = publish_begin(ch, &p->method, &body, &slot);
     if (rc == 0) rc = session_publish_route(&p->conn->session, p->route, body, NULL);
     struct receipt receipt = { p, p->owed, p->options.on_outcome, data };
     int64_t sent = publish_end(ch, rc, slot, body.size, &receipt);

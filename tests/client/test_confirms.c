@@ -44,7 +44,7 @@ static void callback(lago_channel_t *ch, const lago_publish_result_t *result, vo
 
 static struct confirm_slot *prepare(struct confirms *c, bool mandatory, lago_string_t exchange, lago_string_t routing_key) {
     struct confirm_slot *slot = confirms_reserve(c);
-    return slot && (!mandatory || confirms_note_route(c, slot, exchange, routing_key)) ? slot : NULL;
+    return slot && (!mandatory || confirms_note_route(c, slot, exchange, routing_key, (lago_bytes_t){ "", 0 })) ? slot : NULL;
 }
 
 static uint64_t publish(struct confirms *c, bool mandatory, const char *key, size_t body_size, lago_publish_cb told) {
@@ -144,7 +144,7 @@ static void model_return(struct model *m, struct confirms *c) {
         found = k->mandatory && !k->returned && !k->settled && k->key == key && k->body_size == size;
         if (found) k->returned = true;
     }
-    assert_int_equal(confirms_returned(c, text("ex"), text(keys[key]), size, REPLY_NO_ROUTE), found);
+    assert_int_equal(confirms_returned(c, text("ex"), text(keys[key]), size, 0, REPLY_NO_ROUTE), found);
 }
 
 static void model_end(struct model *m, struct confirms *c) {
@@ -230,13 +230,31 @@ static void one_that_stays_costs_no_memory(void **state) {
     assert_int_equal(confirms_oldest(&f.c), 1);
     assert_int_equal(confirms_owed(&f.c), 1);
     assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 7, REPLY_NO_ROUTE));
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 7, 0, REPLY_NO_ROUTE));
     assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), 0);
     assert_true(confirms_next(&f.c, &result, &slot));
     assert_true(result.sequence_number == 1 && result.outcome == LAGO_PUBLISH_RETURNED && slot.callback == callback);
     assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
     assert_int_equal(confirms_oldest(&f.c), f.c.next);
     assert_int_equal(f.fail.live_count, 2); /* the ring and the route */
+    teardown(&f);
+}
+
+/* More than half a ring of them: then it grows, or who asks for one of them would walk through all. */
+static void those_set_aside_have_a_limit(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    for (uint64_t n = 1; n <= 20000; n++) {
+        (void)publish(&f.c, false, "", 0, callback);
+        if (n % 10 == 0) continue;
+        assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+    }
+    assert_true(f.c.capacity == 4096 && f.c.unsettled == 2000);
+    assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
+    for (uint64_t n = 10; n <= 20000; n += 10) expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+    expect_nothing(&f.c);
     teardown(&f);
 }
 
@@ -375,10 +393,10 @@ static void a_return_belongs_to_the_oldest_equal_publish(void **state) {
     (void)publish(&f.c, true, "k", 6, callback); /* 3: another size */
     (void)publish(&f.c, true, "k", 5, callback);
     (void)publish(&f.c, true, "k", 5, callback);
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 5, REPLY_NO_ROUTE));
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 5, 0, REPLY_NO_ROUTE));
     assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
     for (uint64_t n = 1; n <= 5; n++) expect(&f.c, n, n == 4 ? LAGO_PUBLISH_RETURNED : LAGO_PUBLISH_CONFIRMED);
-    assert_false(confirms_returned(&f.c, text("ex"), text("k"), 5, REPLY_NO_ROUTE)); /* 5 was settled */
+    assert_false(confirms_returned(&f.c, text("ex"), text("k"), 5, 0, REPLY_NO_ROUTE)); /* 5 was settled */
     teardown(&f);
 }
 
@@ -389,11 +407,33 @@ static void a_route_is_exchange_and_key(void **state) {
     setup(&f, true);
     assert_non_null(prepare(&f.c, true, text("ab"), text("c")));
     (void)confirms_commit(&f.c);
-    assert_false(confirms_returned(&f.c, text("a"), text("bc"), 0, REPLY_NO_ROUTE));
-    assert_false(confirms_returned(&f.c, text(""), text("abc"), 0, REPLY_NO_ROUTE));
-    assert_true(confirms_returned(&f.c, text("ab"), text("c"), 0, REPLY_NO_ROUTE));
-    assert_false(confirms_returned(&f.c, text("ab"), text("c"), 0, REPLY_NO_ROUTE));
+    assert_false(confirms_returned(&f.c, text("a"), text("bc"), 0, 0, REPLY_NO_ROUTE));
+    assert_false(confirms_returned(&f.c, text(""), text("abc"), 0, 0, REPLY_NO_ROUTE));
+    assert_true(confirms_returned(&f.c, text("ab"), text("c"), 0, 0, REPLY_NO_ROUTE));
+    assert_false(confirms_returned(&f.c, text("ab"), text("c"), 0, 0, REPLY_NO_ROUTE));
     teardown(&f);
+}
+
+/* The first is in a queue and not confirmed yet, the second comes back: equal but for their bodies. */
+static void a_return_is_known_by_its_body(void **state) {
+    (void)state;
+    static uint8_t first[2000], second[2000];
+    for (size_t size = 1; size <= sizeof(first); size += size < 600 ? 1 : 100) {
+        memset(second, 0, sizeof(second));
+        second[size - 1] = 1;
+        struct fixture f;
+        setup(&f, true);
+        for (int i = 0; i < 2; i++) {
+            uint64_t number = publish(&f.c, true, "k", size, callback);
+            f.c.slots[number & (f.c.capacity - 1)].body_mark = confirms_mark((lago_bytes_t){ i ? second : first, size });
+        }
+        uint32_t mark = confirms_mark((lago_bytes_t){ second, size });
+        assert_true(confirms_returned(&f.c, text("ex"), text("k"), size, mark, REPLY_NO_ROUTE));
+        assert_int_equal(settle(&f.c, 2, true, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, 1, LAGO_PUBLISH_CONFIRMED);
+        expect(&f.c, 2, LAGO_PUBLISH_RETURNED);
+        teardown(&f);
+    }
 }
 
 static void a_returned_publish_says_why(void **state) {
@@ -404,8 +444,8 @@ static void a_returned_publish_says_why(void **state) {
     setup(&f, true);
     (void)publish(&f.c, true, "k", 0, callback);
     (void)publish(&f.c, true, "k", 0, callback);
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 313));
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 312));
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 0, 313));
+    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 0, 312));
     assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), 0);
     assert_true(confirms_next(&f.c, &result, &slot));
     assert_int_equal(result.outcome, LAGO_PUBLISH_RETURNED);
@@ -492,7 +532,7 @@ static void a_publish_that_was_given_up_leaves_nothing(void **state) {
     }
     assert_int_equal(f.c.next, 2);
     assert_int_equal(f.c.unsettled, 1);
-    assert_false(confirms_returned(&f.c, text("ex"), text("red"), 0, REPLY_NO_ROUTE));
+    assert_false(confirms_returned(&f.c, text("ex"), text("red"), 0, 0, REPLY_NO_ROUTE));
     teardown(&f);
 }
 
@@ -541,26 +581,17 @@ static void without_memory_for_stragglers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_lives_agree_with_a_model),
-        cmocka_unit_test(those_that_stay_long_agree_with_the_model),
-        cmocka_unit_test(one_that_stays_costs_no_memory),
-        cmocka_unit_test(a_run_goes_on_through_those_set_aside),
-        cmocka_unit_test(nobodys_stay_long_too),
-        cmocka_unit_test(every_bad_tag_has_a_problem),
-        cmocka_unit_test(confirms_that_nobody_selected_are_a_problem),
-        cmocka_unit_test(the_largest_tag_costs_no_walk),
-        cmocka_unit_test(a_multiple_of_what_is_settled_settles_nothing),
-        cmocka_unit_test(a_run_ends_where_it_was_said_to_end),
-        cmocka_unit_test(a_return_belongs_to_the_oldest_equal_publish),
-        cmocka_unit_test(a_route_is_exchange_and_key),
-        cmocka_unit_test(a_returned_publish_says_why),
-        cmocka_unit_test(an_end_tells_what_left_from_what_did_not),
-        cmocka_unit_test(an_end_before_anything_left),
-        cmocka_unit_test(what_is_settled_and_not_told_is_owed),
-        cmocka_unit_test(publishes_of_one_route_share_it),
-        cmocka_unit_test(a_publish_that_was_given_up_leaves_nothing),
-        cmocka_unit_test(without_memory_no_number_is_taken),
-        cmocka_unit_test(without_memory_for_stragglers),
+        cmocka_unit_test(random_lives_agree_with_a_model),       cmocka_unit_test(those_that_stay_long_agree_with_the_model),
+        cmocka_unit_test(one_that_stays_costs_no_memory),        cmocka_unit_test(those_set_aside_have_a_limit),
+        cmocka_unit_test(a_run_goes_on_through_those_set_aside), cmocka_unit_test(nobodys_stay_long_too),
+        cmocka_unit_test(every_bad_tag_has_a_problem),           cmocka_unit_test(confirms_that_nobody_selected_are_a_problem),
+        cmocka_unit_test(the_largest_tag_costs_no_walk),         cmocka_unit_test(a_multiple_of_what_is_settled_settles_nothing),
+        cmocka_unit_test(a_run_ends_where_it_was_said_to_end),   cmocka_unit_test(a_return_belongs_to_the_oldest_equal_publish),
+        cmocka_unit_test(a_route_is_exchange_and_key),           cmocka_unit_test(a_return_is_known_by_its_body),
+        cmocka_unit_test(a_returned_publish_says_why),           cmocka_unit_test(an_end_tells_what_left_from_what_did_not),
+        cmocka_unit_test(an_end_before_anything_left),           cmocka_unit_test(what_is_settled_and_not_told_is_owed),
+        cmocka_unit_test(publishes_of_one_route_share_it),       cmocka_unit_test(a_publish_that_was_given_up_leaves_nothing),
+        cmocka_unit_test(without_memory_no_number_is_taken),     cmocka_unit_test(without_memory_for_stragglers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

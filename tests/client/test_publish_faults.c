@@ -316,6 +316,23 @@ static void a_million_are_settled_by_one(void **state) {
     assert_true(many < 64 * few); /* sixteen times as many; a walk for each would be 256 times as long */
 }
 
+/* A confirm of what has been settled before is no fault; ten thousand at once are an attack. */
+static void confirms_that_settle_nothing_are_counted(void **state) {
+    (void)state;
+    begin(true);
+    lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "q" }, noted_publish, probe(t, "p"));
+    virtual_run(&t->v);
+    for (unsigned i = 0; i < 10001; i++) server_send(&t->v, "1 basic.ack delivery_tag=1 multiple=1");
+    assert_journal(t, "p 1 confirmed");
+    server_send(&t->v, "1 basic.ack delivery_tag=0 multiple=1");
+    server_send(&t->v, "0 connection.close-ok");
+    assert_journal(t, "1 close EPROTOCOL; channel free; close EPROTOCOL; connection free");
+    assert_int_equal(lago_connection_reason(t->conn)->code, LAGO_EPROTOCOL);
+    assert_string_equal(lago_connection_reason(t->conn)->detail,
+                        "the broker floods us: more than 10000 confirms of what is settled");
+    client_end(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffers_may_go_at_once),
@@ -323,6 +340,7 @@ int main(void) {
         cmocka_unit_test(what_does_not_fit_takes_no_number),
         cmocka_unit_test(without_memory_both_count_alike),
         cmocka_unit_test(a_million_are_settled_by_one),
+        cmocka_unit_test(confirms_that_settle_nothing_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -225,6 +225,28 @@ static void anything_in_its_callbacks(void **state) {
     untraced = false;
 }
 
+/* A run of one publisher is told because another one's begins: which may not live any more when it has been told. */
+static void a_run_may_end_whose_turn_is_next(void **state) {
+    void (*const acts[])(void) = { frees_publisher, frees_channel, frees_connection };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        open_channel();
+        settlements = 0;
+        lago_publisher_t *first = make(&(lago_publisher_options_t){ .routing_key = "a", .on_settled = act_on_settled });
+        publisher = make_settled("second");
+        assert_int_equal(publish(first, "x", NULL), 1);
+        assert_int_equal(publish(publisher, "x", NULL), 2);
+        assert_int_equal(publish(first, "x", NULL), 3);
+        virtual_run(&t->v);
+        in_callback = acts[i];
+        server_send(&t->v, "1 basic.ack delivery_tag=3 multiple=1");
+        assert_null(in_callback);
+        assert_int_equal(settlements, i == 0 ? 2 : 1); /* the first one lives on only where it is the second that went */
+        assert_null(strstr(t->journal, "second"));
+        client_end(t);
+    }
+}
+
 static void frees_the_other(void *data) {
     noted_free(data);
     lago_publisher_free(publisher);
@@ -280,6 +302,68 @@ static void free_data_may_free_it(void **state) {
     lago_publisher_free(NULL);
 }
 
+/* ---------------------------------------------------------------- without what others have */
+
+static void slow_outcome(lago_channel_t *channel, const lago_publish_result_t *result, void *data) {
+    noted_publish(channel, result, data);
+    t->v.now += 5; /* the turn ends behind it, in the middle of a row */
+}
+
+static void frees_it(lago_connection_t *conn, int status, void *data) {
+    noted_timer(conn, status, data);
+    lago_publisher_free(publisher);
+}
+
+/* A run that was begun in the turn before is nobody's: it is told neither to the publisher nor to who has its memory now. */
+static void a_run_ends_with_its_publisher(void **state) {
+    (void)state;
+    open_channel();
+    publisher = make_settled("p");
+    lago_publisher_t *other = make_settled("other");
+    lago_basic_publish_t first = { .routing_key = "q" };
+    assert_int_equal(lago_basic_publish(ch, &first, slow_outcome, probe(t, "first")), 1);
+    for (int i = 2; i <= 9; i++) assert_int_equal(publish(publisher, "x", NULL), i);
+    assert_int_equal(publish(other, "x", NULL), 10);
+    assert_int_equal(lago_connection_call_later(t->conn, 1, frees_it, probe(t, "timer"), NULL), 0);
+    server_send(&t->v, "1 basic.ack delivery_tag=10 multiple=1");
+    assert_journal(t, "first 1 confirmed; timer ok; other 10-10 confirmed");
+    client_end(t);
+}
+
+/* On a channel that confirms nothing; and who asked for no on_ready has to come by himself. */
+static void one_that_is_told_nothing(void **state) {
+    (void)state;
+    open_connection(&(lago_parameters_t){ .high_water = 4096, .low_water = 1024 });
+    ch = client_open_channel(t);
+    publisher = make(&(lago_publisher_options_t){ .routing_key = "q" });
+    virtual_take(&t->v, 0);
+    static char body[4096];
+    lago_bytes_t large = { body, sizeof(body) };
+    assert_int_equal(lago_publisher_publish(publisher, large, NULL), 0);
+    assert_int_equal(lago_publisher_publish(publisher, large, NULL), LAGO_EAGAIN);
+    virtual_run(&t->v);
+    assert_journal(t, "");
+    virtual_take(&t->v, SIZE_MAX);
+    virtual_run(&t->v);
+    assert_journal(t, "drain");
+    assert_int_equal(lago_publisher_publish(publisher, large, NULL), 0);
+    lago_publisher_free(publisher);
+    client_end(t);
+}
+
+static void what_nobody_wants_to_know(void **state) {
+    (void)state;
+    open_channel();
+    publisher = make_settled("p");
+    lago_bytes_t bodies[] = { { "a", 1 }, { "b", 1 } };
+    assert_int_equal(lago_publisher_publish_batch(publisher, bodies, 2, NULL, NULL), 2);
+    assert_int_equal(lago_publisher_publish_message(publisher, &(lago_publisher_message_t){ .body = { NULL, 1 } }, NULL),
+                     LAGO_EINVAL);
+    server_send(&t->v, "1 basic.ack delivery_tag=2 multiple=1");
+    assert_journal(t, "p 1-2 confirmed");
+    client_end(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_end_tells_what_became_of_them),
@@ -289,7 +373,11 @@ int main(void) {
         cmocka_unit_test(an_owed_on_ready_keeps_the_loop_alive),
         cmocka_unit_test(a_freed_one_is_told_nothing_more),
         cmocka_unit_test(anything_in_its_callbacks),
+        cmocka_unit_test(a_run_may_end_whose_turn_is_next),
         cmocka_unit_test(free_data_may_free_it),
+        cmocka_unit_test(a_run_ends_with_its_publisher),
+        cmocka_unit_test(one_that_is_told_nothing),
+        cmocka_unit_test(what_nobody_wants_to_know),
         cmocka_unit_test(free_data_may_free_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
