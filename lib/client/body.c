@@ -8,16 +8,15 @@
 #include "reason.h"
 #include <string.h>
 
-static struct message header_of(const struct consumer *consumer, const struct session_event *event) {
+static void header_borrow(struct message *header, const struct consumer *consumer, const struct session_event *event) {
     const struct basic_deliver *m = &event->args->basic_deliver;
-    struct message message = message_of(consumer->ch->conn->alloc, event);
-    message.fields.body = (lago_bytes_t){ "", 0 };
-    message.fields.consumer_tag = m->consumer_tag;
-    message.fields.delivery_tag = consumer->body_tag;
-    message.fields.redelivered = m->redelivered;
-    message.fields.exchange = m->exchange;
-    message.fields.routing_key = m->routing_key;
-    return message;
+    message_borrow(header, consumer->ch->conn->alloc, event);
+    header->fields.consumer_tag = m->consumer_tag;
+    header->fields.delivery_tag = consumer->body_tag;
+    header->fields.redelivered = m->redelivered;
+    header->fields.exchange = m->exchange;
+    header->fields.routing_key = m->routing_key;
+    header->fields.body = (lago_bytes_t){ "", 0 };
 }
 
 void body_whole(lago_channel_t *ch, const lago_message_t *message, void *data) {
@@ -42,7 +41,8 @@ void body_begin(struct consumer *consumer, const lago_message_t *message) {
 static void begun(struct consumer *consumer, const struct session_event *event, uint64_t tag) {
     lago_connection_t *conn = consumer->ch->conn;
     consumer->body_tag = tag;
-    struct message header = header_of(consumer, event);
+    struct message header;
+    header_borrow(&header, consumer, event);
     consumer->in_body = true;
     consumer->body_size = event->body_size;
     consumer->body_offset = 0;
@@ -77,12 +77,13 @@ void consume_body_begun(lago_channel_t *ch, const struct session_event *event) {
         delivery_give_back(ch, tag, consumer); /* and nobody is told its pieces */
 }
 
-/* Also after a cancel: what was begun is told to its end. */
+/* Also after a cancel: what was begun is told to its end. Its consumer is known: cancel-ok cannot come in a body. */
 void consume_body(lago_channel_t *ch, const struct session_event *event) {
     lago_string_t tag = event->args->basic_deliver.consumer_tag;
-    struct consumer *consumer = consumer_find(ch, tag.data, tag.size);
-    if (!consumer || !consumer->in_body || !takes_messages(ch)) return;
-    struct message header = header_of(consumer, event);
+    struct consumer *consumer = delivery_consumer(ch, tag);
+    if (!consumer->in_body || !takes_messages(ch)) return;
+    struct message header;
+    header_borrow(&header, consumer, event);
     lago_body_t body = { .message = &header.fields,
                          .size = event->body_size,
                          .offset = event->body_offset,

@@ -152,10 +152,9 @@ static void cancel_failed(lago_channel_t *ch, int rc) {
     connection_wake(ch->conn, true);
 }
 
-/* consume-ok came: a cancel that waited for it goes out now. */
+/* consume-ok came: a cancel that waited for it goes out now, unless its user has just closed the channel. */
 static void consumer_started(lago_channel_t *ch, struct consumer *consumer) {
-    if (consumer->state == CONSUMER_ASKED) consumer_enter(consumer, CONSUMER_LIVING);
-    if (consumer->state != CONSUMER_ASKED_CANCELLED || ch->state == LAGO_CHANNEL_CLOSED || ch->goodbye_sent) return;
+    if (consumer->state != CONSUMER_ASKED_CANCELLED || ch->goodbye_sent) return;
     struct basic_cancel m = { .consumer_tag = { consumer->tag, consumer->tag_size } };
     int rc = session_send(&ch->conn->session, ch->number, METHOD_BASIC_CANCEL, &m);
     if (rc < 0) cancel_failed(ch, rc);
@@ -270,7 +269,9 @@ void consume_undo_consume(lago_channel_t *ch, struct consumer *consumer) {
 
 /* ---------------------------------------------------------------- basic.cancel */
 
-void consume_undone(lago_channel_t *ch, struct consumer *consumer) { consumer_free(ch, consumer); }
+void consume_undone(lago_channel_t *ch, struct consumer *consumer) {
+    if (!consumer->in_body) consumer_free(ch, consumer); /* as in tell_cancelled */
+}
 
 static void tell_cancelled(struct operation *op, const lago_reason_t *reason, const struct session_event *answer) {
     lago_channel_t *ch = op->ch;

@@ -63,6 +63,9 @@ static inline struct consumer *consumer_find(const lago_channel_t *ch, const cha
 bool delivery_accepted(lago_channel_t *ch, uint64_t tag, bool open);
 void delivery_give_back(lago_channel_t *ch, uint64_t tag, const struct consumer *consumer); /* not NULL */
 
+/* Whose it is, most often that of the one before; NULL: nobody's. Of a channel that has consumed. */
+struct consumer *delivery_consumer(lago_channel_t *ch, lago_string_t tag);
+
 /* ---------------------------------------------------------------- body.c */
 
 /* A message that is here whole, for a consumer that takes bodies in pieces: `data` is the consumer. */

@@ -115,35 +115,38 @@ lago_string_t consume_recent_tag(const lago_channel_t *ch) {
     return recent ? (lago_string_t){ recent->tag, recent->tag_size } : (lago_string_t){ "", 0 };
 }
 
-__attribute__((noinline)) static struct consumer *other_consumer(lago_channel_t *ch, lago_string_t tag) {
+__attribute__((noinline)) struct consumer *delivery_consumer(lago_channel_t *ch, lago_string_t tag) {
     struct consuming *in = ch->consuming;
     const struct consumer *recent = in->recent;
     if (recent && recent->tag_size == tag.size && memcmp(recent->tag, tag.data, tag.size) == 0) return in->recent;
-    return in->recent = consumer_find(ch, tag.data, tag.size);
+    struct consumer *found = consumer_find(ch, tag.data, tag.size);
+    if (found) {
+        in->recent = found;
+        in->recent_alike = ALIKE_NONE;
+    }
+    return found;
 }
 
 static inline struct consumer *consumer_of(lago_channel_t *ch, const struct session_event *event) {
     struct consuming *in = ch->consuming;
     if (!in) return NULL;
     if (event->alike == in->recent_alike) return in->recent;
-    in->recent_alike = event->alike ? event->alike : ALIKE_NONE;
-    return other_consumer(ch, event->args->basic_deliver.consumer_tag);
+    struct consumer *consumer = delivery_consumer(ch, event->args->basic_deliver.consumer_tag);
+    if (consumer && event->alike) in->recent_alike = event->alike;
+    return consumer;
 }
 
 __attribute__((always_inline)) static inline void tell_message(lago_channel_t *ch, struct consumer *consumer,
                                                                const struct session_event *event, uint64_t tag) {
     const struct basic_deliver *m = &event->args->basic_deliver;
     lago_connection_t *conn = ch->conn;
-    struct message message; /* not zeroed first: what is not set here is a kept message's */
-    message.fields = (lago_message_t){ .consumer_tag = m->consumer_tag,
-                                       .delivery_tag = tag,
-                                       .redelivered = m->redelivered,
-                                       .exchange = m->exchange,
-                                       .routing_key = m->routing_key,
-                                       .properties = event->properties,
-                                       .body = event->body };
-    message.alloc = *conn->alloc;
-    message.body_block = event->body_block;
+    struct message message;
+    message_borrow(&message, conn->alloc, event);
+    message.fields.consumer_tag = m->consumer_tag;
+    message.fields.delivery_tag = tag;
+    message.fields.redelivered = m->redelivered;
+    message.fields.exchange = m->exchange;
+    message.fields.routing_key = m->routing_key;
     conn->counters.redelivered += m->redelivered;
     consumer->delivered++;
     PROBE4(deliver, conn, ch->number, m->delivery_tag, event->body.size);
@@ -152,7 +155,6 @@ __attribute__((always_inline)) static inline void tell_message(lago_channel_t *c
 
 __attribute__((noinline)) static void nobody(lago_channel_t *ch, const struct session_event *event) {
     uint64_t tag = event->args->basic_deliver.delivery_tag;
-    if (ch->consuming) ch->consuming->recent_alike = ALIKE_NONE; /* the next one that looks like it may have a consumer */
     if (!ch->consuming || !ch->consuming->cancelled_any)
         session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_DELIVER,
                      "delivery for a consumer that does not exist on channel %u", ch->number);
@@ -190,14 +192,15 @@ static void tell_got(struct operation *op, const lago_reason_t *reason, const st
         callback(ch, reason_kept(&ch->conn->session.reason, &room), NULL, op->data);
         return;
     }
-    struct message message = message_of(ch->conn->alloc, answer);
+    struct message message;
+    message_borrow(&message, ch->conn->alloc, answer);
     message.fields.delivery_tag = m->delivery_tag;
     message.fields.redelivered = m->redelivered;
-    ch->conn->counters.redelivered += m->redelivered;
-    ch->conn->counters.gets++;
     message.fields.exchange = m->exchange;
     message.fields.routing_key = m->routing_key;
     message.fields.message_count = m->message_count;
+    ch->conn->counters.redelivered += m->redelivered;
+    ch->conn->counters.gets++;
     callback(ch, NULL, &message.fields, op->data);
 }
 

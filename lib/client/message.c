@@ -4,12 +4,6 @@
 #include "alloc.h"
 #include <string.h>
 
-struct message message_of(const lago_allocator_t *alloc, const struct session_event *event) {
-    return (struct message){ .fields = { .properties = event->properties, .body = event->body },
-                             .alloc = *alloc,
-                             .body_block = event->body_block };
-}
-
 /* The strings of properties with their sizes, in the order of the specification. */
 #define PROPERTY_STRINGS(XX)                                                                                                     \
     XX(content_type)                                                                                                             \

@@ -14,7 +14,11 @@ struct message {
     struct list held;             /* kept by a consumer that is paused: consumer.held */
 };
 
-/* A message of an event, borrowed as the event is: properties, body, and the block behind it. */
-struct message message_of(const lago_allocator_t *alloc, const struct session_event *event);
+/* A message of an event, borrowed as the event is. Not zeroed first: what is not set here is a kept message's. */
+static inline void message_borrow(struct message *message, const lago_allocator_t *alloc, const struct session_event *event) {
+    message->fields = (lago_message_t){ .properties = event->properties, .body = event->body };
+    message->alloc = *alloc;
+    message->body_block = event->body_block;
+}
 
 #endif

@@ -212,6 +212,39 @@ static void a_cancel_during_a_close_does_not_hide_the_end(void **state) {
     client_end(t);
 }
 
+/* Nor does a cancel that was given up, whose answer comes after all. */
+static void a_cancel_that_was_given_up_does_not_either(void **state) {
+    (void)state;
+    lago_channel_t *ch = consume(false, LAGO_LOG_TRACE);
+    server_send(&t->v, BEGIN(1, 5) "\n1 body \"abc\"");
+    lago_basic_cancel_t args = { .consumer_tag = "c", .timeout_ms = 10 };
+    assert_int_equal(lago_basic_cancel(ch, &args, noted_consumer, probe(t, "cancel")), 0);
+    virtual_run(&t->v);
+    assert_int_equal(lago_channel_close(ch, NULL), 0);
+    journal_clear(t);
+    virtual_advance(&t->v, 10);
+    assert_journal(t, "cancel ETIMEDOUT c");
+    server_send(&t->v, "1 body \"de\"\n1 basic.cancel-ok consumer_tag=\"c\"");
+    assert_journal(t, "");
+    server_send(&t->v, "1 channel.close-ok");
+    assert_journal(t, "b 1 3+0/5 ends ECLOSED; b free; 1 close ECLOSED; channel free");
+    client_end(t);
+
+    ch = consume(false, LAGO_LOG_TRACE);
+    server_send(&t->v, BEGIN(1, 5) "\n1 body \"abc\"");
+    assert_int_equal(lago_basic_cancel(ch, &args, noted_consumer, probe(t, "cancel")), 0);
+    assert_int_equal(lago_queue_declare(ch, NULL, NULL, NULL), 0); /* the goodbye waits for its answer */
+    virtual_run(&t->v);
+    assert_int_equal(lago_channel_close(ch, NULL), 0);
+    journal_clear(t);
+    virtual_advance(&t->v, 10);
+    server_send(&t->v, "1 body \"de\"\n1 basic.cancel-ok consumer_tag=\"c\"");
+    assert_journal(t, "cancel ETIMEDOUT c");
+    server_send(&t->v, "1 queue.declare-ok queue=\"q\"\n1 channel.close-ok");
+    assert_journal(t, "b 1 3+0/5 ends ECLOSED; b free; 1 close ECLOSED; channel free");
+    client_end(t);
+}
+
 /* What was begun comes to its end; what comes next is given back. */
 static void a_cancel_lets_it_end(void **state) {
     (void)state;
@@ -313,6 +346,7 @@ int main(void) {
         cmocka_unit_test(its_end_comes_with_its_channels),
         cmocka_unit_test(a_close_ends_it),
         cmocka_unit_test(a_cancel_during_a_close_does_not_hide_the_end),
+        cmocka_unit_test(a_cancel_that_was_given_up_does_not_either),
         cmocka_unit_test(a_cancel_lets_it_end),
         cmocka_unit_test(anything_in_any_call),
         cmocka_unit_test(its_header_can_be_kept),

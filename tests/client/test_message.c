@@ -62,7 +62,7 @@ static void source_init(struct source *s) {
                                          .sizes = { 10, 4, 11, 5, 5, 7, 9, 5, 3, 0 } };
     s->body = exact("bo\0dy", 5);
     struct session_event event = { .properties = &s->properties, .body = { s->body, 5 } };
-    s->message = message_of(&s->fail.allocator, &event);
+    message_borrow(&s->message, &s->fail.allocator, &event);
     s->message.fields.consumer_tag = (lago_string_t){ s->strings[0], 8 };
     s->message.fields.delivery_tag = 42;
     s->message.fields.redelivered = true;
@@ -140,7 +140,8 @@ static void keeps_nothing_of_nothing(void **state) {
     (void)state;
     fail_alloc_init(&fail);
     struct session_event event = { .properties = &none, .body = { "", 0 } };
-    struct message message = message_of(&fail.allocator, &event);
+    struct message message;
+    message_borrow(&message, &fail.allocator, &event);
     assert_int_equal(lago_message_keep(&message.fields, &kept), 0);
     assert_int_equal(kept->body.size, 0);
     assert_string_equal(kept->body.data, "");
@@ -348,7 +349,8 @@ static void a_user_id_stays_behind(void **state) {
 static int64_t forward_table(lago_channel_t *ch, const void *raw, size_t size) {
     lago_properties_t properties = { .present = LAGO_PROPERTY_HEADERS, .headers = { .raw = raw, .size = size } };
     struct session_event event = { .properties = &properties, .body = { "", 0 } };
-    struct message message = message_of(&t->v.alloc.allocator, &event);
+    struct message message;
+    message_borrow(&message, &t->v.alloc.allocator, &event);
     message.fields.exchange = message.fields.routing_key = (lago_string_t){ "", 0 };
     return lago_message_forward(ch, &message.fields, NULL, NULL, NULL);
 }
