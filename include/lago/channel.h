@@ -104,9 +104,11 @@ LAGO_EXPORT lago_channel_state_t lago_channel_state(const lago_channel_t *ch);  
 LAGO_EXPORT uint16_t lago_channel_number(const lago_channel_t *ch);               /* 0 for NULL */
 LAGO_EXPORT lago_connection_t *lago_channel_connection(const lago_channel_t *ch); /* NULL for NULL */
 LAGO_EXPORT void *lago_channel_data(const lago_channel_t *ch);                    /* `data` of the options */
-LAGO_EXPORT const lago_reason_t *lago_channel_reason(const lago_channel_t *ch);   /* why it ended; NULL while it lives */
-LAGO_EXPORT size_t lago_channel_unacked_count(const lago_channel_t *ch);          /* deliveries not acknowledged yet */
-LAGO_EXPORT size_t lago_channel_unconfirmed_count(const lago_channel_t *ch);      /* publishes without an outcome yet */
+
+/** Why it ended, as lago_connection_reason; borrowed until the handle is freed. @return NULL while it lives. */
+LAGO_EXPORT const lago_reason_t *lago_channel_reason(const lago_channel_t *ch);
+LAGO_EXPORT size_t lago_channel_unacked_count(const lago_channel_t *ch);     /* deliveries not acknowledged yet */
+LAGO_EXPORT size_t lago_channel_unconfirmed_count(const lago_channel_t *ch); /* publishes without an outcome yet */
 
 /** pika's flow_active: false while the broker has asked this channel to stop publishing (on_flow), and when it has ended. */
 LAGO_EXPORT bool lago_channel_is_flow_active(const lago_channel_t *ch);

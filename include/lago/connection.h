@@ -176,7 +176,10 @@ LAGO_EXPORT lago_connection_state_t lago_connection_state(const lago_connection_
 /** `data` of the options. */
 LAGO_EXPORT void *lago_connection_data(const lago_connection_t *conn);
 
-/** Why it ended; borrowed until the handle is freed. @return NULL while it lives. */
+/**
+ * Why it ended; borrowed until the handle is freed. If there was no memory to keep that its code is LAGO_ENOMEM: on_close was told the
+ * true one. @return NULL while it lives.
+ */
 LAGO_EXPORT const lago_reason_t *lago_connection_reason(const lago_connection_t *conn);
 
 /** The address connected to, "127.0.0.1:5672"; "" before there is one. Borrowed until the handle is freed. */

@@ -26,7 +26,7 @@ static uint32_t method_of(const uint8_t *head) {
 /* ---------------------------------------------------------------- secrets */
 
 static bool is_secret(const uint8_t *head) {
-    if (head[0] != FRAME_METHOD || payload_size(head) < 4) return false;
+    if (head[0] != FRAME_METHOD) return false;
     uint32_t method = method_of(head);
     return method == METHOD_CONNECTION_START_OK || method == METHOD_CONNECTION_SECURE_OK ||
            method == METHOD_CONNECTION_UPDATE_SECRET;
@@ -38,7 +38,7 @@ static void overwrite(lago_bytes_t secret) { memset((void *)(uintptr_t)secret.da
 static void mask(uint8_t *frame, size_t size) {
     const struct method_info *info = NULL;
     union method_args args;
-    if (method_read(frame + FRAME_HEADER_SIZE, size - FRAME_OVERHEAD, &info, &args) < 0)
+    if (method_read(frame + FRAME_HEADER_SIZE, size - FRAME_OVERHEAD, &info, &args) != 0) /* unreachable: it is well-formed */
         memset(frame + METHOD_HEAD_SIZE, '*', size - METHOD_HEAD_SIZE - FRAME_END_SIZE);
     else if (info->id == METHOD_CONNECTION_START_OK)
         overwrite(args.connection_start_ok.response);
@@ -101,7 +101,7 @@ static size_t pass(lago_connection_t *conn, const uint8_t *data, size_t size) {
 static size_t head_piece(lago_connection_t *conn, const uint8_t *data, size_t size) {
     struct capture *c = conn->capture;
     size_t wanted = FRAME_HEADER_SIZE;
-    if (c->head_size >= FRAME_HEADER_SIZE && c->head[0] == FRAME_METHOD) wanted = METHOD_HEAD_SIZE;
+    if (c->head_size >= FRAME_HEADER_SIZE) wanted = METHOD_HEAD_SIZE; /* of a method: else it went by */
     size_t missing = wanted - c->head_size, piece = size < missing ? size : missing;
     memcpy(c->head + c->head_size, data, piece);
     c->head_size += piece;

@@ -19,7 +19,7 @@ struct capture {
 };
 
 /* Whether anybody listens: to be asked first. */
-static inline bool capture_is_on(const struct pcapng *file) { return file && file->write; }
+static inline bool capture_is_on(const struct pcapng *file) { return file->write != NULL; }
 
 /* A link begins; bytes came; the first `size` bytes of the output were written and are still there; the link ends, by itself or
  * because we hang up. */

@@ -231,7 +231,6 @@ void channel_closed(lago_channel_t *ch, uint64_t publishes_sent) {
 }
 
 void channel_end(lago_channel_t *ch, const lago_reason_t *reason, uint64_t publishes_sent) {
-    if (ch->state == LAGO_CHANNEL_CLOSED) return;
     channel_enter(ch, LAGO_CHANNEL_CLOSED);
     ch->publishes_sent = publishes_sent;
     deadline_cancel(ch->conn, &ch->deadline);
@@ -249,7 +248,6 @@ void channel_end(lago_channel_t *ch, const lago_reason_t *reason, uint64_t publi
 void channel_destroy(lago_channel_t *ch) {
     lago_connection_t *conn = ch->conn;
     ch->freed = true; /* a free_data may free it once more */
-    if (conn->settling == ch) conn->settling = NULL;
     for (struct operation *op; (op = operation_first(ch)) != NULL;) operation_free(op);
     while (consumers_end_step(ch)) {
     }

@@ -15,8 +15,7 @@ enum channel_ending {
     CHANNEL_TELL_CALLS,
     CHANNEL_TELL_PUBLISHES,
     CHANNEL_TELL_CONSUMERS,
-    CHANNEL_TELL_END,
-    CHANNEL_TOLD
+    CHANNEL_TELL_END
 };
 
 /* What a channel needs from its first consumer, get or prefetch count on. */

@@ -14,7 +14,6 @@
 
 void connection_set_stage(lago_connection_t *conn, enum connection_stage stage) {
     static const char *const names[] = { "dialing", "open", "closing", "ending", "finishing", "ended" };
-    if (conn->stage == stage) return;
     log_line(&conn->env, LAGO_LOG_DEBUG, "connection to %s: %s -> %s", conn->endpoint[0] ? conn->endpoint : conn->p->host,
              names[conn->stage], names[stage]);
     PROBE3(connection__stage, conn, (int)stage, (int)conn->stage);
@@ -24,7 +23,7 @@ void connection_set_stage(lago_connection_t *conn, enum connection_stage stage) 
 
 lago_phase_t connection_phase(const lago_connection_t *conn) {
     if (conn->stage != STAGE_DIALING) return session_phase(conn->session.state);
-    switch (conn->dial.step) {
+    switch (conn->dial.step) { /* unreachable: all are named */
     case DIAL_IDLE: return LAGO_PHASE_NONE;
     case DIAL_RESOLVING: return LAGO_PHASE_RESOLVE;
     case DIAL_CONNECTING:
@@ -390,7 +389,7 @@ const lago_reason_t *lago_connection_reason(const lago_connection_t *conn) {
 
 lago_tls_info_t lago_connection_tls(const lago_connection_t *conn) {
     static const lago_tls_info_t none = { .version = "", .cipher = "" };
-    return conn && conn->transport.self && conn->link_up ? conn->transport.ops->tls(conn->transport.self) : none;
+    return conn && conn->link_up ? conn->transport.ops->tls(conn->transport.self) : none;
 }
 
 const char *lago_connection_endpoint(const lago_connection_t *conn) { return conn ? conn->endpoint : ""; }

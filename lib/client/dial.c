@@ -69,13 +69,11 @@ static const char *known_endpoint(const lago_connection_t *conn, const char *wor
 static void set_endpoint(lago_connection_t *conn, const char *words) {
     conn->endpoint = *words ? known_endpoint(conn, words) : "";
     if (conn->endpoint) return;
-    size_t size = strlen(words), most = sizeof(((lago_reason_t *)0)->endpoint) - 1;
+    size_t size = strlen(words) + 1;
     conn->endpoint = "";
-    struct endpoint *told = mem_alloc(conn->alloc, sizeof(*told) + (size < most ? size : most) + 1);
+    struct endpoint *told = mem_alloc(conn->alloc, sizeof(*told) + size);
     if (!told) return;
-    struct text t;
-    text_init(&t, told->words, (size < most ? size : most) + 1);
-    text_add(&t, words);
+    memcpy(told->words, words, size);
     told->older = conn->endpoints;
     conn->endpoints = told;
     conn->endpoint = told->words;
@@ -122,7 +120,6 @@ static void fail_with(lago_connection_t *conn, int code, int os_error, const cha
 /* Before the broker spoke (or when only the link failed) another address of the host may do better. */
 static bool is_of_the_link(const lago_reason_t *reason) {
     switch (reason->code) {
-    case LAGO_ECONNECT:
     case LAGO_ELOST:
     case LAGO_ETIMEDOUT:
     case LAGO_ETLS:
@@ -276,7 +273,7 @@ static void address_failed(lago_connection_t *conn, size_t address, int code, in
 
 static void stagger_over(lago_connection_t *conn, struct deadline *self) {
     (void)self;
-    if (has_address(conn)) try_address(conn);
+    try_address(conn); /* there is one: else nobody would wait for its turn */
 }
 
 /* Nobody answers, whoever was asked: each is an attempt that failed, and the last one tells how it goes on. */
@@ -311,8 +308,9 @@ static void try_address(lago_connection_t *conn) {
     if (first) enter(conn, DIAL_CONNECTING);
     conn->dial.way->address = address;
     uint32_t stagger_ms = has_address(conn) ? STAGGER_MS : LAGO_NO_TIMEOUT;
-    if (deadline_set(conn, &conn->dial.way->attempt, conn->p->stack_timeout_ms, attempt_timed_out) < 0 ||
-        deadline_set(conn, &conn->dial.way->socket, conn->p->socket_timeout_ms, socket_timed_out) < 0 ||
+    /* the first has its room: from the lookup, or from the address before */
+    (void)deadline_set(conn, &conn->dial.way->attempt, conn->p->stack_timeout_ms, attempt_timed_out);
+    if (deadline_set(conn, &conn->dial.way->socket, conn->p->socket_timeout_ms, socket_timed_out) < 0 ||
         deadline_set(conn, &conn->dial.way->stagger, stagger_ms, stagger_over) < 0) {
         fail_with(conn, LAGO_ENOMEM, 0, NULL);
         return;
@@ -399,7 +397,7 @@ void dial_start(lago_connection_t *conn) {
 }
 
 void link_resolved(lago_connection_t *conn, int status, size_t address_count) {
-    if (conn->stage != STAGE_DIALING || conn->dial.step != DIAL_RESOLVING) return;
+    if (conn->dial.step != DIAL_RESOLVING) return;
     connection_touch(conn);
     conn->dial.way->address_count = address_count < LINK_ADDRESSES_MAX ? address_count : LINK_ADDRESSES_MAX;
     if (status == LAGO_ENOMEM)
@@ -447,7 +445,7 @@ static void ask_proxy(lago_connection_t *conn) {
 }
 
 void link_connected(lago_connection_t *conn, size_t address, int status) {
-    if (conn->stage != STAGE_DIALING || conn->dial.step != DIAL_CONNECTING) return;
+    if (conn->dial.step != DIAL_CONNECTING) return;
     connection_touch(conn);
     if (status == LAGO_ENOMEM) {
         address_failed(conn, address, LAGO_ENOMEM, 0, NULL);
@@ -486,7 +484,7 @@ void dial_lost(lago_connection_t *conn, int status) {
 }
 
 void link_secured(lago_connection_t *conn, const lago_reason_t *failure) {
-    if (conn->stage != STAGE_DIALING || conn->dial.step != DIAL_SECURING) return;
+    if (conn->dial.step != DIAL_SECURING) return;
     connection_touch(conn);
     if (failure) {
         dial_failed(conn, failure);

@@ -13,7 +13,7 @@
 /* ---------------------------------------------------------------- channels */
 
 /* Somebody was told, or has nothing to fear: an end that was asked for. */
-static bool is_clean(const lago_reason_t *reason) { return reason->code == LAGO_ECLOSED && reason->origin == LAGO_BY_CLIENT; }
+static bool is_clean(const lago_reason_t *reason) { return reason->code == LAGO_ECLOSED; }
 
 /*
  * A channel died and nobody handles it. If that was the last thing that could ever call back, the connection no longer keeps
@@ -28,7 +28,7 @@ static void unhandled(lago_channel_t *ch, const lago_reason_t *reason) {
     conn->abandoned = !o->on_open && !o->on_close && !o->on_blocked && !o->on_unblocked && !o->on_drain;
 }
 
-static void tell_channel(lago_channel_t *ch) {
+static bool tell_end(lago_channel_t *ch) {
     const lago_reason_t *reason = lago_channel_reason(ch);
     lago_channel_end_cb told = ch->opened ? ch->options.on_close : ch->options.on_open;
     void (*free_data)(void *data) = ch->options.free_data;
@@ -40,46 +40,39 @@ static void tell_channel(lago_channel_t *ch) {
     else if (!is_clean(reason) && ch->conn->stage < STAGE_ENDING)
         unhandled(ch, reason);
     if (free_data) free_data(ch->options.data);
+    return true;
 }
 
 static bool tell_operation(lago_channel_t *ch) {
     struct operation *op = operation_first(ch);
-    if (op) operation_fail(op, lago_channel_reason(ch));
+    if (op)
+        operation_fail(op, lago_channel_reason(ch));
+    else if (ch->confirming)
+        confirms_end(&ch->confirming->confirms, ch->publishes_sent);
     return op != NULL;
 }
 
+static bool tell_publish(lago_channel_t *ch) { return outcomes_step(ch, lago_channel_reason(ch)) || publishers_end_step(ch); }
+
 bool ending_channel_step(lago_connection_t *conn) {
+    static bool (*const tell[])(lago_channel_t *) = {
+        [CHANNEL_TELL_OPERATIONS] = tell_operation,
+        [CHANNEL_TELL_CALLS] = rpc_end_step,
+        [CHANNEL_TELL_PUBLISHES] = tell_publish,
+        [CHANNEL_TELL_CONSUMERS] = consumers_end_step,
+        [CHANNEL_TELL_END] = tell_end,
+    };
     struct list *node = list_first(&conn->ended_channels);
     if (!node) return false;
     lago_channel_t *ch = LIST_ENTRY(node, lago_channel_t, in_connection);
     watch_calling(conn, "a channel's end", ch->number);
-    switch ((enum channel_ending)ch->ending) {
-    case CHANNEL_TELL_OPERATIONS:
-        if (tell_operation(ch)) return true;
-        if (ch->confirming) confirms_end(&ch->confirming->confirms, ch->publishes_sent);
-        ch->ending = CHANNEL_TELL_CALLS;
-        return true;
-    case CHANNEL_TELL_CALLS:
-        if (!rpc_end_step(ch)) ch->ending = CHANNEL_TELL_PUBLISHES;
-        return true;
-    case CHANNEL_TELL_PUBLISHES:
-        if (!outcomes_step(ch, lago_channel_reason(ch)) && !publishers_end_step(ch)) ch->ending = CHANNEL_TELL_CONSUMERS;
-        return true;
-    case CHANNEL_TELL_CONSUMERS:
-        if (!consumers_end_step(ch)) ch->ending = CHANNEL_TELL_END;
-        return true;
-    case CHANNEL_TELL_END:
-    case CHANNEL_TOLD: break;
-    }
-    ch->ending = CHANNEL_TOLD;
-    tell_channel(ch);
+    if (!tell[ch->ending](ch)) ch->ending++; /* there is no more of its kind */
     return true;
 }
 
 /* ---------------------------------------------------------------- connections */
 
 void ending_start(lago_connection_t *conn, const lago_reason_t *reason) {
-    if (conn->stage >= STAGE_ENDING) return;
     bool stalled = reason->code == LAGO_EHEARTBEAT || reason->code == LAGO_ESTALLED || reason->code == LAGO_ETIMEDOUT;
     bool known =
         conn->session.state == SESSION_FAILED || conn->session.state == SESSION_LEAVING; /* the first reason is the true one */
@@ -119,7 +112,7 @@ bool ending_step(lago_connection_t *conn) {
     struct list *node;
     lago_reason_t room;
     watch_calling(conn, "an end", 0);
-    switch (conn->ending) {
+    switch (conn->ending) { /* unreachable: all are named */
     case ENDING_OPERATIONS:
         if ((node = list_first(&conn->operations)) != NULL)
             operation_fail(LIST_ENTRY(node, struct operation, in_connection), reason_kept(&conn->reason, &room));

@@ -4,7 +4,6 @@
  * assumed ends the link, and the next one is opened ordinarily, which tells the cause. What is sent is login.c's and the session's.
  */
 #include "connection.h"
-#include "frame.h"
 #include "mechanism.h"
 #include "reason.h"
 #include <string.h>
@@ -30,8 +29,7 @@ int fast_start(lago_connection_t *conn) {
     if (!is_wanted(conn) || conn->dial.way->ordinary || !is_private(conn)) return 0;
     const struct book_entry *known = book_find(conn->env.book, conn->endpoint, conn->p->tls != NULL);
     if (!known || !choose(conn, known->mechanisms, &mechanism)) return 0;
-    lago_tune_t tune = login_negotiate(conn, &known->offered);
-    if (tune.frame_max < FRAME_MIN_SIZE) return 0;
+    lago_tune_t tune = login_negotiate(conn, &known->offered); /* a broker's that has opened so: not below the minimum */
     int rc = login_go_ahead(conn, &mechanism, &tune);
     return rc == LAGO_ENOMEM ? rc : 0; /* what does not fit ahead is told by the ordinary way */
 }
@@ -50,8 +48,11 @@ bool fast_started(lago_connection_t *conn, lago_string_t offered) {
     said->endpoint[0] = '\0'; /* what an attempt before this one heard was never opened */
     if (conn->session.ahead) {
         bool same = credentials_choose(&conn->p->credentials, offered, &mechanism) &&
-                    mechanism.ours == conn->login.mechanism.ours && !mechanism.own;
-        if (!same || session_assumed(&conn->session) < 0) changed(conn, "connection.start");
+                    mechanism.ours == conn->login.mechanism.ours; /* which is one of lago's own */
+        if (same)
+            (void)session_assumed(&conn->session); /* it waits for just that */
+        else
+            changed(conn, "connection.start");
         return true;
     }
     bool fits = strlen(conn->endpoint) < sizeof(said->endpoint) && offered.size < sizeof(said->mechanisms);
@@ -71,7 +72,10 @@ bool fast_tuned(lago_connection_t *conn, const lago_tune_t *offered, const lago_
     }
     bool same = agreed->channel_max == assumed->channel_max && agreed->frame_max == assumed->frame_max &&
                 agreed->heartbeat_s == assumed->heartbeat_s;
-    if (!same || session_assumed(&conn->session) < 0) changed(conn, "connection.tune");
+    if (same)
+        (void)session_assumed(&conn->session); /* as above */
+    else
+        changed(conn, "connection.tune");
     return true;
 }
 

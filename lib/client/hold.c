@@ -74,12 +74,12 @@ static struct message *first_held(const struct consumer *consumer) {
     return node ? LIST_ENTRY(node, struct message, held) : NULL;
 }
 
-/* The first one is nobody's any more. @return whether it is the beginning of a body. */
+/* The first one is nobody's any more. @return whether it is the beginning of a body: behind that nothing is held. */
 static bool let_go(struct consumer *consumer, struct message *held) {
     list_remove(&held->held);
     consumer->ch->consuming->held_count--;
     count_held(consumer->ch->conn, 0, size_of(held));
-    return consumer->in_body && list_empty(&consumer->held) && held->fields.delivery_tag == consumer->body_tag;
+    return consumer->in_body && list_empty(&consumer->held);
 }
 
 static void drop(struct consumer *consumer, bool give_back) {

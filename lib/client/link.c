@@ -63,8 +63,8 @@ void link_written(lago_connection_t *conn, size_t size) {
     conn->counters.writes++;
     PROBE2(written, conn, size);
     connection_touch(conn);
-    if (is_before_amqp(conn)) {
-        if (conn->dial.proxy) chunks_consume(&conn->dial.proxy->out, size);
+    if (conn->dial.proxy) {
+        chunks_consume(&conn->dial.proxy->out, size);
         return;
     }
     if (capture_is_on(conn->env.capture)) capture_written(conn, size);
@@ -76,14 +76,17 @@ void link_written(lago_connection_t *conn, size_t size) {
         connection_wake(conn, true);
 }
 
-/* It costs a look at the clock, and with a full kernel, which the transport remembers, no more than that. */
+/*
+ * It costs a look at the clock, and with a full kernel, which the transport remembers, no more than that. The link is there and AMQP
+ * is spoken: else no publish would be in the output.
+ */
 void link_push(lago_connection_t *conn) {
     uint64_t now_us = connection_clock_us(conn);
     if (conn->push_since_us == 0) conn->push_since_us = now_us;
     conn->push_at = conn->session.out.size + PUSH_SIZE;
     if (now_us - conn->push_since_us < PUSH_US) return;
     conn->push_since_us = now_us;
-    if (conn->link_up && !conn->write_error && !is_before_amqp(conn)) conn->transport.ops->push(conn->transport.self);
+    if (!conn->write_error) conn->transport.ops->push(conn->transport.self);
 }
 
 void link_lost(lago_connection_t *conn, int status) {
@@ -130,7 +133,6 @@ void link_write_failed(lago_connection_t *conn, int status) {
 
 /* Somebody still waits for something, or the application wants the loop kept. */
 static bool keeps_alive(const lago_connection_t *conn) {
-    if (conn->stage == STAGE_ENDED) return false;
     if (conn->stage != STAGE_OPEN || conn->turn_wanted || session_output_size(&conn->session) > 0) return true;
     if (!list_empty(&conn->operations) || !list_empty(&conn->later) || conn->owed_publishes > 0 || conn->owed_channels > 0 ||
         conn->owed_calls > 0 || conn->drain_owed || conn->owed_ready > 0)
@@ -141,7 +143,7 @@ static bool keeps_alive(const lago_connection_t *conn) {
 struct link_wants link_wants(lago_connection_t *conn) {
     struct link_wants wants = { .deadline = DEADLINE_NEVER };
     conn->touched = conn->woken = false;
-    if (conn->torn_down || conn->stage >= STAGE_FINISHING) return wants;
+    if (conn->stage >= STAGE_FINISHING) return wants;
     if (session_has_acks(&conn->session)) session_flush_acks(&conn->session);
     wants.deadline = deadline_min(timers_next(&conn->timers), conn->link_up ? session_deadline(&conn->session) : DEADLINE_NEVER);
     conn->watch.wanted_ms = wants.deadline;

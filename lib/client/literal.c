@@ -45,16 +45,15 @@ static char peek_after_space(struct parser *p) {
 }
 
 static bool accept(struct parser *p, char c) {
-    if (peek_after_space(p) != c || p->at == p->size) return false;
+    if (peek_after_space(p) != c) return false;
     p->at++;
     return true;
 }
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/* Memory that lives until literal_free. */
+/* Memory that lives until literal_free; so much as LITERAL_SIZE_MAX characters may ask for. */
 static void *block_new(struct literal *literal, size_t count, size_t size) {
-    if (size && count > (SIZE_MAX - sizeof(struct literal_block)) / size) return NULL;
     struct literal_block *block = mem_alloc(literal->alloc, sizeof *block + count * size);
     if (!block) return NULL;
     block->next = literal->blocks;

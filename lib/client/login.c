@@ -37,12 +37,14 @@ static lago_table_builder_t *client_properties(const lago_connection_t *conn) {
         LAGO_FIELD_BOOL("connection.blocked", true), LAGO_FIELD_BOOL("authentication_failure_close", true),
     };
     static const lago_table_t table = LAGO_TABLE_OF(capabilities);
+    const char *name = conn->p->connection_name;
+    const lago_field_t ours[] = { lago_field_str("product", "lago"), lago_field_str("version", LAGO_VERSION),
+                                  lago_field_str("platform", "C"), lago_field_table("capabilities", table),
+                                  lago_field_str("connection_name", name ? name : "") };
+    size_t count = sizeof(ours) / sizeof(ours[0]) - (name == NULL);
     lago_table_builder_t *builder = table_builder_new(conn->alloc);
-    bool good = builder && add(builder, conn, lago_field_str("product", "lago")) &&
-                add(builder, conn, lago_field_str("version", LAGO_VERSION)) &&
-                add(builder, conn, lago_field_str("platform", "C")) &&
-                add(builder, conn, lago_field_table("capabilities", table)) &&
-                (!conn->p->connection_name || add(builder, conn, lago_field_str("connection_name", conn->p->connection_name)));
+    bool good = builder != NULL;
+    for (size_t i = 0; good && i < count; i++) good = add(builder, conn, ours[i]);
     lago_table_iterator_t iterator = lago_table_iterate(&conn->p->client_properties);
     lago_field_t field;
     while (good && lago_table_next(&iterator, &field) == 1) good = lago_table_builder_add(builder, &field) == 0;
@@ -232,7 +234,7 @@ static enum answer answer_of(const lago_connection_t *conn, uint64_t ticket) {
     if (ticket == 0 || login->awaited != ticket) return ANSWER_LATE;
     bool open = conn->stage == STAGE_OPEN && conn->session.state == SESSION_OPEN;
     if (login->refreshing) return open ? ANSWER_REFRESH : ANSWER_LATE;
-    if (!asking || conn->stage != STAGE_DIALING) return ANSWER_LATE;
+    if (!asking) return ANSWER_LATE;
     return login->mechanism.own ? ANSWER_CHALLENGE : ANSWER_LOGIN;
 }
 
@@ -310,7 +312,7 @@ void login_describe(const lago_connection_t *conn, lago_reason_t *reason) {
     if (mechanism->own) {
         if (!told) reason_detail(reason, "login by %.64s refused", mechanism->own->name);
         reason_hint(reason, "check what the mechanism answers");
-    } else if (mechanism->ours && !mechanism->ours->response) {
+    } else if (!mechanism->ours->response) { /* who is refused has said by what he logs in */
         if (!told) reason_detail(reason, "login by %s refused", mechanism->ours->name);
         reason_hint(reason, has_certificate(conn)
                                 ? "check that the client certificate names a user of the broker (ssl_cert_login_from)"

@@ -32,7 +32,7 @@ static void add(lago_connection_t *conn, struct durations **durations, uint64_t 
 
 static void record(lago_connection_t *conn, lago_metric_t metric, uint64_t since_us, uint64_t until_us, uint64_t count) {
     struct metrics *m = &conn->metrics;
-    if (since_us == 0 || count == 0) return;
+    if (since_us == 0) return;
     uint64_t us = until_us > since_us ? until_us - since_us : 0;
     if (!m->durations[metric] && m->firsts[metric] == 0 && count == 1 && us < UINT32_MAX) {
         m->firsts[metric] = (uint32_t)us + 1;

@@ -42,7 +42,7 @@ void metrics_clear(lago_connection_t *conn);
 
 /* A publish is settled; the broker takes publishes again, or never will. */
 static inline void metrics_outcome(struct counters *counters, lago_publish_outcome_t outcome) {
-    switch (outcome) {
+    switch (outcome) { /* unreachable: all are named */
     case LAGO_PUBLISH_CONFIRMED: counters->confirmed++; return;
     case LAGO_PUBLISH_NACKED: counters->nacked++; return;
     case LAGO_PUBLISH_RETURNED: counters->returned++; return;

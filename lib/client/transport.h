@@ -185,7 +185,7 @@ struct environment {
     lago_log_cb log; /* never NULL */
     void *log_data;
     lago_log_level_t log_level;
-    struct pcapng *capture;     /* shared; NULL: none */
+    struct pcapng *capture;     /* shared; never NULL */
     struct block_pool *blocks;  /* for output, shared; NULL: none */
     struct alike *alike;        /* shared (targets.h); NULL: none */
     struct book *book;          /* what brokers said before, shared; NULL: none */

@@ -52,8 +52,8 @@ __attribute__((noinline)) static bool errand_step(lago_connection_t *conn) {
     if (phase_step(conn)) return true;
     if (settle_step(conn) || release_step(conn) || ending_channel_step(conn)) return true;
     if (publisher_ready_step(conn) || drain_step(conn)) return true;
-    if (!list_empty(&conn->lost_rpcs) && rpc_lost_step(conn)) return true;
-    if (conn->stage >= STAGE_ENDING) return conn->stage == STAGE_ENDING && ending_step(conn);
+    if (rpc_lost_step(conn)) return true;
+    if (conn->stage == STAGE_ENDING) return ending_step(conn);
     if (conn->halted && conn->session.state != SESSION_ENDED) return hold_step(conn);
     return event_step(conn);
 }
@@ -99,7 +99,7 @@ static void run_timers(lago_connection_t *conn) {
 
 static void tick(lago_connection_t *conn) {
     uint64_t now = conn->session.now;
-    if (!conn->link_up || conn->stage > STAGE_CLOSING || now < session_deadline(&conn->session)) return;
+    if (!conn->link_up || now < session_deadline(&conn->session)) return;
     metrics_record(conn, LAGO_METRIC_LOOP_LAG, session_deadline(&conn->session) * 1000u);
     bool unread = session_is_overdue(&conn->session, now) && conn->transport.ops->unread(conn->transport.self);
     if (session_wants_look(&conn->session, now)) link_look(conn);

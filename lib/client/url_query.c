@@ -146,13 +146,13 @@ static size_t distance(const char *a, const char *b) {
 
 /* The key that was meant, perhaps; NULL if none looks like it. */
 static const char *nearest(const char *name) {
-    enum { FAR = 3 }; /* a letter in the wrong case or place, not another word */
+    enum { FAR = 3 }; /* a letter in the wrong case or place, not another word: the shortest key has 4 letters */
     const char *best = NULL;
     size_t least = FAR;
     if (strlen(name) > NAME_SIZE_MAX) return NULL;
     for (size_t i = 0; i < QUERY_KEY_COUNT; i++) {
         size_t far = distance(name, keys[i].name);
-        if (far < least && far < strlen(keys[i].name)) {
+        if (far < least) {
             least = far;
             best = keys[i].name;
         }

@@ -92,7 +92,7 @@ static int set_time(struct setting *s, uint32_t *out) {
     uint64_t seconds = 0;
     uint32_t ms = 0;
     if (*s->value == '-') return setting_bad(s, "negative");
-    bool bare = size == 0 && s->value[0] == '.'; /* ".5", as Python takes it */
+    bool bare = size == 0; /* ".5", as Python takes it */
     const char *problem = bare ? NULL : number_read(s->value, size, 0, SECONDS_MAX, &seconds);
     if (!problem && s->value[size] == '.') problem = fraction_read(s->value + size + 1, &ms);
     if (problem) return setting_bad(s, strcmp(problem, "not a whole number") == 0 ? "not a number of seconds" : problem);

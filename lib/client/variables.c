@@ -77,7 +77,7 @@ static void variable_name(char *out, size_t size, const char *key) {
     text_add(&t, PREFIX);
     text_add(&t, key);
     for (; *out; out++)
-        if (*out >= 'a' && *out <= 'z') *out = (char)(*out - 'a' + 'A');
+        if (*out >= 'a') *out = (char)(*out - 'a' + 'A'); /* keys are of small letters and '_' */
 }
 
 static int take_keys(struct parameters *p, const struct variables *from) {

@@ -182,18 +182,43 @@ static void secrets_are_asterisks(void **state) {
 
 static void without_memory_a_frame_with_a_secret_is_hidden(void **state) {
     (void)state;
-    for (size_t n = 1; n < 60; n++) {
+    static const size_t pieces[] = { 7, 40, 100, SIZE_MAX };
+    for (size_t n = 1; n < 240; n++) {
         begin();
-        t->v.write_max = 7;
-        client_connect(t, "amqp://user:very-secret@host/");
+        t->v.write_max = pieces[n % 4];
+        client_connect(t, "amqp://user:very-secret-very-long-so-that-it-is-more-than-one-row-of-asterisks@host/");
         virtual_run(&t->v);
-        fail_alloc_at(&t->v.alloc, n, false);
+        fail_alloc_at(&t->v.alloc, n / 4, false);
         server_send(&t->v, "0 connection.start version_minor=9 mechanisms=\"PLAIN\" locales=\"en_US\"");
         read_file();
         assert_false(contains(file.bytes, file.size, "very-secret"));
         assert_int_equal(file.out_size, t->v.output_size);
         client_end(t);
     }
+}
+
+/* One conversation less in the file, and nothing else. */
+static void without_memory_a_conversation_is_left_out(void **state) {
+    unsigned left_out = 0;
+    (void)state;
+    for (size_t n = 1, hit = 1; hit; n++) {
+        begin();
+        client_connect(t, NULL);
+        fail_alloc_at(&t->v.alloc, n, false);
+        virtual_run(&t->v);
+        hit = t->v.alloc.failures;
+        fail_alloc_at(&t->v.alloc, 0, false);
+        if (t->v.link == VIRTUAL_CONNECTED) {
+            server_handshake(&t->v);
+            assert_journal(t, "open");
+            read_file();
+            assert_in_range(file.connects, hit ? 0 : 1, 1);
+            left_out += file.connects == 0;
+            if (file.connects) assert_int_equal(file.out_size, t->v.output_size);
+        }
+        client_end(t);
+    }
+    assert_int_equal(left_out, 1);
 }
 
 static void big_bodies_are_cut_into_packets(void **state) {
@@ -328,6 +353,41 @@ static void off_in_the_middle_of_a_secret(void **state) {
     assert_int_equal(file.size, size);
 }
 
+/* What is no address and port is shown by one of the documentation's (RFC 5737), and in words. */
+static void a_place_that_is_no_address(void **state) {
+    static const struct {
+        const char *words, *address;
+    } places[] = { { "10.20.30.40:5672", "\x0a\x14\x1e\x28" },    { "1000.20.30.40:5672", "\xc6\x33\x64\x01" },
+                   { "256.20.30.40:5672", "\xc6\x33\x64\x01" },   { "10.20.30.40", "\xc6\x33\x64\x01" },
+                   { "10.20.30.40.50:5672", "\xc6\x33\x64\x01" }, { "10.20..40:5672", "\xc6\x33\x64\x01" },
+                   { "/run/rabbitmq.sock", "\xc6\x33\x64\x01" } };
+    (void)state;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        char comment[64];
+        begin();
+        t->v.endpoint[0] = places[i].words;
+        client_connect(t, NULL);
+        virtual_run(&t->v);
+        read_file();
+        (void)snprintf(comment, sizeof(comment), "to %s", places[i].words);
+        assert_string_equal(file.comment, comment);
+        assert_true(contains(file.bytes, file.size, places[i].address));
+        client_end(t);
+    }
+}
+
+static void off_at_the_end(void **state) {
+    (void)state;
+    begin();
+    client_connect(t, NULL);
+    server_handshake(&t->v);
+    assert_journal(t, "open");
+    t->v.capture.write = NULL;
+    size_t size = file.size;
+    client_end(t);
+    assert_int_equal(file.size, size);
+}
+
 static void off_means_nothing(void **state) {
     (void)state;
     begin();
@@ -350,12 +410,15 @@ int main(void) {
         cmocka_unit_test(the_packets_are_the_bytes_of_the_link),
         cmocka_unit_test(secrets_are_asterisks),
         cmocka_unit_test(without_memory_a_frame_with_a_secret_is_hidden),
+        cmocka_unit_test(without_memory_a_conversation_is_left_out),
         cmocka_unit_test(big_bodies_are_cut_into_packets),
         cmocka_unit_test(each_attempt_is_a_conversation),
         cmocka_unit_test(bytes_are_logged_in_any_pieces),
         cmocka_unit_test(no_two_conversations_have_the_same_addresses),
         cmocka_unit_test(the_end_has_its_own_time),
         cmocka_unit_test(off_in_the_middle_of_a_secret),
+        cmocka_unit_test(a_place_that_is_no_address),
+        cmocka_unit_test(off_at_the_end),
         cmocka_unit_test(off_means_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,11 +110,36 @@ static void says_whether_it_may_publish(void **state) {
     client_end(t);
 }
 
+/* The broker stops a channel whose owner did not ask to hear of it: it is obeyed all the same. */
+static void flow_that_nobody_hears_of(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = NULL;
+    assert_int_equal(lago_channel_open(t->conn, NULL, &ch), 0);
+    server_send(&t->v, "1 channel.open-ok\n1 channel.flow");
+    assert_true(virtual_saw(&t->v, "C> 1 channel.flow-ok*"));
+    assert_false(lago_channel_is_flow_active(ch));
+    client_end(t);
+}
+
+static void what_cannot_be_opened_is_refused(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = (lago_channel_t *)1;
+    assert_int_equal(lago_channel_open(t->conn, &(lago_channel_options_t){ .reserved = { 1 } }, &ch), LAGO_EINVAL);
+    assert_null(ch);
+    assert_int_equal(lago_channel_open(t->conn, NULL, NULL), LAGO_EINVAL);
+    assert_int_equal(lago_channel_open(NULL, NULL, &ch), LAGO_EINVAL);
+    client_end(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_its_consumers),
         cmocka_unit_test(names_many_consumers),
         cmocka_unit_test(says_whether_it_may_publish),
+        cmocka_unit_test(flow_that_nobody_hears_of),
+        cmocka_unit_test(what_cannot_be_opened_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -376,6 +376,75 @@ static void a_freed_channel_still_sends_what_was_accepted(void **state) {
     client_end(t);
 }
 
+static void slow_declare(lago_channel_t *channel, const lago_reason_t *reason, const lago_queue_declare_ok_t *ok, void *data) {
+    noted_declare(channel, reason, ok, data);
+    t->v.now += 5; /* the turn ends behind it */
+}
+
+static void before_the_goodbye(lago_channel_t *channel, const lago_reason_t *reason, void *data) {
+    noted_channel_close(channel, reason, data);
+    assert_false(virtual_saw(&t->v, "C> 0 connection.close*"));
+}
+
+/* connection.close waits until the ends of channels have been told, however many turns that takes. */
+static void a_channels_end_is_told_before_the_goodbye(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_options_t options = client_channel_options(t);
+    options.on_close = before_the_goodbye;
+    assert_int_equal(lago_channel_open(t->conn, &options, &ch), 0);
+    server_send(&t->v, "1 channel.open-ok");
+    for (int i = 0; i < 3; i++) assert_int_equal(lago_queue_declare(ch, NULL, slow_declare, probe(t, "declare")), 0);
+    virtual_run(&t->v);
+    journal_clear(t);
+    assert_int_equal(lago_connection_close(t->conn, NULL), 0);
+    server_send(&t->v, "1 channel.close reply_code=404 reply_text=\"NOT_FOUND\"");
+    assert_journal(t, "declare ECHANNEL; declare ECHANNEL; declare ECHANNEL; 1 close ECHANNEL; channel free");
+    assert_true(virtual_saw(&t->v, "C> 0 connection.close*"));
+    client_end(t);
+}
+
+/* What a freed channel had accepted leaves before the connection's goodbye. */
+static void a_freed_channels_messages_leave_before_the_goodbye(void **state) {
+    (void)state;
+    confirming();
+    server_send(&t->v, "0 connection.blocked reason=\"disk\"");
+    assert_int_equal(publish("p"), 1);
+    lago_channel_free(ch);
+    assert_int_equal(lago_connection_close(t->conn, NULL), 0);
+    assert_false(saw("C> 0 connection.close*"));
+    server_send(&t->v, "0 connection.unblocked");
+    assert_true(saw("C> 1 basic.publish*"));
+    assert_true(saw("C> 1 channel.close*"));
+    assert_true(saw("C> 0 connection.close*"));
+    client_end(t);
+}
+
+/* Given up, and there was no memory to say so: for its broker it is open, and what that still sends is nobody's. */
+static void a_channel_that_was_given_up_without_memory(void **state) {
+    (void)state;
+    consuming();
+    assert_int_equal(lago_queue_declare(ch, NULL, noted_declare, probe(t, "declare")), 0);
+    virtual_run(&t->v);
+    assert_int_equal(lago_channel_close(ch, &(lago_close_t){ .timeout_ms = 500 }), 0);
+    virtual_advance(&t->v, 499);
+    journal_clear(t);
+    fail_alloc_at(&t->v.alloc, 1, true);
+    virtual_advance(&t->v, 1);
+    assert_int_equal(lago_channel_state(ch), LAGO_CHANNEL_CLOSED);
+    fail_alloc_at(&t->v.alloc, 0, false);
+    server_send(&t->v, deliver(1));
+    assert_false(saw("C> 1 channel.close*"));
+    server_send(&t->v, "1 queue.declare-ok queue=\"q\"");
+    assert_journal(t, "declare ENOMEM; 1 close ENOMEM; channel free");
+    virtual_advance(&t->v, 1000);
+    assert_true(saw("C> 1 channel.close*"));
+    server_send(&t->v, "1 channel.close-ok");
+    assert_int_equal(lago_connection_state(t->conn), LAGO_CONNECTION_OPEN);
+    assert_int_equal(lago_channel_number(client_channel(t)), 1);
+    client_end(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closes_what_is_idle),
@@ -399,6 +468,9 @@ int main(void) {
         cmocka_unit_test(what_was_told_as_not_sent_never_leaves),
         cmocka_unit_test(what_may_still_leave_is_unknown),
         cmocka_unit_test(a_freed_channel_still_sends_what_was_accepted),
+        cmocka_unit_test(a_channels_end_is_told_before_the_goodbye),
+        cmocka_unit_test(a_freed_channels_messages_leave_before_the_goodbye),
+        cmocka_unit_test(a_channel_that_was_given_up_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,6 +127,39 @@ static void unknown_names_are_refused(void **state) {
     assert_int_equal(credentials_check(&who, NULL), LAGO_EPARAMETER);
 }
 
+static void there_are_not_so_many_mechanisms(void **state) {
+    static lago_mechanism_t many[17];
+    (void)state;
+    for (size_t i = 0; i < 17; i++) many[i] = own[0];
+    lago_credentials_t who = { .own_mechanisms = many, .own_mechanism_count = 16 };
+    lago_reason_t reason;
+    credentials_fill(&who);
+    assert_int_equal(credentials_check(&who, &reason), 0);
+    who.own_mechanism_count = 17;
+    assert_int_equal(credentials_check(&who, &reason), LAGO_EPARAMETER);
+    assert_string_equal(reason.detail, "credentials.own_mechanisms: more than 16");
+}
+
+/* A name may have 255 octets; a refusal shows 64 of them. */
+static void long_names_are_cut_in_a_refusal(void **state) {
+    char name[256], words[80], shown[65];
+    struct text t;
+    (void)state;
+    memset(name, 'N', 255);
+    name[255] = '\0';
+    memset(shown, 'N', 64);
+    shown[64] = '\0';
+    for (int named = 0; named < 2; named++) {
+        const lago_mechanism_t mine = { name, on_challenge, NULL };
+        lago_credentials_t who = { .mechanisms = named ? name : NULL, .own_mechanisms = &mine, .own_mechanism_count = 1 };
+        credentials_fill(&who);
+        assert_int_equal(credentials_check(&who, NULL), 0);
+        text_init(&t, words, sizeof(words));
+        credentials_list(&t, &who);
+        assert_string_equal(words, shown);
+    }
+}
+
 static void a_password_beside_on_login_is_not_kept(void **state) {
     (void)state;
     lago_parameters_t from = { .credentials = { .username = "user", .password = "very-secret", .on_login = on_login } };
@@ -140,10 +173,16 @@ static void a_password_beside_on_login_is_not_kept(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_order_is_the_callers),  cmocka_unit_test(what_is_not_named_is_not_used),
-        cmocka_unit_test(words_are_exact),           cmocka_unit_test(the_callers_own_come_first_unless_they_are_named),
-        cmocka_unit_test(the_words_for_a_refusal),   cmocka_unit_test(amqplain_leaves_nothing_behind_its_response),
-        cmocka_unit_test(unknown_names_are_refused), cmocka_unit_test(a_password_beside_on_login_is_not_kept),
+        cmocka_unit_test(the_order_is_the_callers),
+        cmocka_unit_test(what_is_not_named_is_not_used),
+        cmocka_unit_test(words_are_exact),
+        cmocka_unit_test(the_callers_own_come_first_unless_they_are_named),
+        cmocka_unit_test(the_words_for_a_refusal),
+        cmocka_unit_test(amqplain_leaves_nothing_behind_its_response),
+        cmocka_unit_test(unknown_names_are_refused),
+        cmocka_unit_test(a_password_beside_on_login_is_not_kept),
+        cmocka_unit_test(there_are_not_so_many_mechanisms),
+        cmocka_unit_test(long_names_are_cut_in_a_refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

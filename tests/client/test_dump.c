@@ -66,6 +66,67 @@ static void what_a_channel_is_stopped_by(void **state) {
     client_end(t);
 }
 
+static void pauses(lago_channel_t *ch, const lago_message_t *message, void *data) {
+    (void)message, (void)data;
+    lago_connection_pause(lago_channel_connection(ch));
+}
+
+static void what_waits_for_the_application(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = client_open_channel(t);
+    assert_int_equal(lago_basic_consume(ch, &(lago_basic_consume_t){ .queue = "q", .on_message = pauses }, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 basic.consume-ok consumer_tag=\"ctag1.1\"");
+    dump();
+    assert_null(strstr(page, "input waits"));
+    server_send(&t->v, "1 basic.deliver consumer_tag=\"ctag1.1\" delivery_tag=1\n1 header body_size=0\n"
+                       "1 basic.deliver consumer_tag=\"ctag1.1\" delivery_tag=2\n1 header body_size=0");
+    dump();
+    assert_page_has(" ago; input waits for the application\n");
+    client_end(t);
+}
+
+static void what_waits_to_be_confirmed(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = client_open_channel(t);
+    assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 confirm.select-ok");
+    dump();
+    assert_page_has("    unconfirmed: 0\n");
+    assert_int_equal(lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "q" }, NULL, NULL), 1);
+    virtual_advance(&t->v, 3000);
+    dump();
+    assert_page_has("    unconfirmed: 1, the oldest is number 1, since 3.000 s\n");
+    client_end(t);
+}
+
+/* There was no memory to note when it was published: then that is not said. */
+static void an_age_that_nobody_knows(void **state) {
+    unsigned unknown = 0;
+    (void)state;
+    for (size_t n = 1, hit = 1; hit; n++) {
+        client_open(t);
+        lago_channel_t *ch = client_open_channel(t);
+        assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
+        virtual_run(&t->v);
+        server_send(&t->v, "1 confirm.select-ok");
+        fail_alloc_at(&t->v.alloc, n, false);
+        int64_t sent = lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "q" }, NULL, NULL);
+        hit = t->v.alloc.failures;
+        fail_alloc_at(&t->v.alloc, 0, false);
+        dump();
+        if (sent < 0) assert_page_has("    unconfirmed: 0\n");
+        if (sent > 0 && hit) assert_page_has("    unconfirmed: 1, the oldest is number 1\n");
+        if (sent > 0 && !hit) assert_page_has("    unconfirmed: 1, the oldest is number 1, since 0.000 s\n");
+        unknown += sent > 0 && hit;
+        client_end(t);
+    }
+    assert_int_equal(unknown, 1);
+}
+
 static void long_lists_are_cut(void **state) {
     (void)state;
     client_open(t);
@@ -79,6 +140,20 @@ static void long_lists_are_cut(void **state) {
     lago_counters_t c = lago_connection_counters(t->conn);
     assert_int_equal(c.channels, 1);
     assert_int_equal(c.consumers, 20);
+    client_end(t);
+}
+
+static void what_a_consumer_is_about(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = client_open_channel(t);
+    lago_basic_consume_t args = { .consumer_tag = "c", .auto_ack = true, .on_body = noted_body, .data = probe(t, "b") };
+    assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
+    server_send(&t->v, "1 basic.consume-ok consumer_tag=\"c\"\n"
+                       "1 basic.deliver consumer_tag=\"c\" delivery_tag=1\n1 header body_size=5\n1 body \"ab\"");
+    assert_int_equal(lago_consumer_pause(ch, "c"), 0);
+    dump();
+    assert_page_has("    consumer c of queue \"\" living, auto_ack, paused, in a body, 1 delivered\n");
     client_end(t);
 }
 
@@ -147,12 +222,11 @@ static void without_memory_it_answers_too(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ages_go_on_when_nothing_happens),
-        cmocka_unit_test(what_a_channel_is_stopped_by),
-        cmocka_unit_test(long_lists_are_cut),
-        cmocka_unit_test(names_are_escaped),
-        cmocka_unit_test(no_password_in_any_state),
-        cmocka_unit_test(without_memory_it_answers_too),
+        cmocka_unit_test(ages_go_on_when_nothing_happens), cmocka_unit_test(what_a_channel_is_stopped_by),
+        cmocka_unit_test(what_waits_for_the_application),  cmocka_unit_test(what_waits_to_be_confirmed),
+        cmocka_unit_test(an_age_that_nobody_knows),        cmocka_unit_test(long_lists_are_cut),
+        cmocka_unit_test(what_a_consumer_is_about),        cmocka_unit_test(names_are_escaped),
+        cmocka_unit_test(no_password_in_any_state),        cmocka_unit_test(without_memory_it_answers_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

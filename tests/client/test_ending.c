@@ -289,6 +289,44 @@ static void a_channel_end_that_nobody_handles_lets_the_loop_go(void **state) {
     client_end(t);
 }
 
+static void on_event(lago_connection_t *conn, void *data) { (void)conn, (void)data; }
+static void on_end(lago_connection_t *conn, const lago_reason_t *reason, void *data) { (void)conn, (void)reason, (void)data; }
+static void on_blocked(lago_connection_t *conn, lago_string_t reason, void *data) { (void)conn, (void)reason, (void)data; }
+
+/* Not one that has somebody who will be called: the connection's own callbacks count, each of them. */
+static void whoever_may_still_be_called_keeps_the_loop(void **state) {
+    const lago_connection_options_t handlers[] = { { .on_open = on_event },
+                                                   { .on_close = on_end },
+                                                   { .on_blocked = on_blocked },
+                                                   { .on_unblocked = on_event },
+                                                   { .on_drain = on_event } };
+    (void)state;
+    for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
+        client_init(t);
+        assert_int_equal(virtual_connect(&t->v, NULL, &handlers[i]), 0);
+        t->conn = t->v.conn;
+        assert_int_equal(lago_channel_open(t->conn, NULL, &one), 0);
+        server_handshake(&t->v);
+        server_send(&t->v, "1 channel.open-ok\n1 channel.close reply_code=404 reply_text=\"NOT_FOUND - no queue\"");
+        assert_true(link_wants(t->conn).alive);
+        client_end(t);
+    }
+}
+
+/* The broker has said why, and its close waits to be answered: whatever cuts that short is not the reason. */
+static void the_brokers_word_is_better_than_an_abort(void **state) {
+    (void)state;
+    client_open(t);
+    virtual_take(&t->v, 0);
+    server_send(&t->v, "0 connection.close reply_code=320 reply_text=\"CONNECTION_FORCED\"");
+    assert_journal(t, "");
+    assert_int_equal(lago_connection_abort(t->conn), 0);
+    virtual_run(&t->v);
+    assert_journal(t, "close ECONNECTION; connection free");
+    assert_int_equal(lago_connection_reason(t->conn)->reply_code, 320);
+    client_end(t);
+}
+
 static void an_unreferenced_connection_lives_while_something_is_owed(void **state) {
     (void)state;
     begin();
@@ -429,6 +467,8 @@ int main(void) {
         cmocka_unit_test(an_ended_handle_stays_valid),
         cmocka_unit_test(null_handles_are_harmless),
         cmocka_unit_test(a_channel_end_that_nobody_handles_lets_the_loop_go),
+        cmocka_unit_test(whoever_may_still_be_called_keeps_the_loop),
+        cmocka_unit_test(the_brokers_word_is_better_than_an_abort),
         cmocka_unit_test(an_unreferenced_connection_lives_while_something_is_owed),
         cmocka_unit_test(free_data_of_a_consumer_may_free_another_channel),
         cmocka_unit_test(free_data_of_a_channel_may_free_another_channel),

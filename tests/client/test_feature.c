@@ -500,6 +500,12 @@ static void what_no_consumer_can_have_is_refused_in_words(void **state) {
                            "x-stream-offset has no unit; give LAGO_SECONDS, LAGO_DAYS ...");
     expect_consume_refused((lago_consumer_features_t){ .stream_offset = { .from = LAGO_OFFSET_INTERVAL, .unit = LAGO_DAYS } },
                            false, "x-stream-offset is of 0 units; it must be from 1 to 4294967295");
+    expect_consume_refused((lago_consumer_features_t){ .stream_offset = { .unit = LAGO_DAYS } }, false,
+                           "x-stream-offset has a value, but not from where; give LAGO_OFFSET_NUMBER ...");
+    expect_consume_refused(
+        (lago_consumer_features_t){
+            .stream_offset = { .from = LAGO_OFFSET_INTERVAL, .value = UINT64_C(1) << 32, .unit = LAGO_DAYS } },
+        false, "x-stream-offset is of 4294967296 units; it must be from 1 to 4294967295");
     expect_consume_refused((lago_consumer_features_t){ .stream_offset = { .from = (lago_offset_t)77 } }, false,
                            "x-stream-offset is from 77, which is none of its enumerators");
     expect_consume_refused((lago_consumer_features_t){ .stream_filter = LAGO_ARRAY_OF(number) }, false,

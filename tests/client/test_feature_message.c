@@ -63,6 +63,15 @@ static void counts_and_offset(void **state) {
     forget(&r);
 }
 
+static void a_count_that_is_none_is_0(void **state) {
+    (void)state;
+    struct received r;
+    receive(&r, LAGO_TABLE(LAGO_FIELD_STR("x-delivery-count", "3"), LAGO_FIELD_I64("x-acquired-count", -5)));
+    assert_int_equal(lago_message_delivery_count(&r.message), 0);
+    assert_int_equal(lago_message_acquired_count(&r.message), 0);
+    forget(&r);
+}
+
 static void nothing_there_is_0(void **state) {
     (void)state;
     struct received r;
@@ -369,6 +378,7 @@ static void other_ends_are_no_consumer_timeout(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_and_offset),
+        cmocka_unit_test(a_count_that_is_none_is_0),
         cmocka_unit_test(nothing_there_is_0),
         cmocka_unit_test(a_number_of_any_type_is_read_and_nothing_else),
         cmocka_unit_test(every_death_with_all_its_members),

@@ -292,6 +292,32 @@ static void recovered_ones_come_again(void **state) {
     client_end(t);
 }
 
+/* What the broker counts as done when it has sent it stays, and is told; nothing is given back for it. */
+static void what_nobody_acknowledges(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = client_open_channel(t);
+    consume_as(ch, "a", (lago_basic_consume_t){ .on_message = noted_message, .auto_ack = true });
+    consume_as(ch, "b", (lago_basic_consume_t){ .on_message = noted_message });
+    journal_clear(t);
+    assert_int_equal(lago_consumer_pause(ch, "a"), 0);
+    server_send(&t->v, DELIVER("a", 1) "\n" DELIVER("b", 2));
+    assert_int_equal(lago_basic_recover(ch, NULL, NULL, NULL), 0);
+    server_send(&t->v, "1 basic.recover-ok\n" DELIVER("b", 3) "\n" DELIVER("a", 4));
+    assert_journal(t, "b got 2; b got 3");
+    assert_int_equal(lago_consumer_resume(ch, "a"), 0);
+    virtual_run(&t->v);
+    assert_journal(t, "a got 1; a got 4");
+    assert_int_equal(lago_consumer_pause(ch, "a"), 0);
+    server_send(&t->v, DELIVER("a", 5));
+    uint64_t dropped = lago_connection_counters(t->conn).messages_dropped;
+    assert_int_equal(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = "a" }, NULL, NULL), 0);
+    virtual_run(&t->v);
+    assert_false(virtual_saw(&t->v, "C> 1 basic.reject*"));
+    assert_int_equal(lago_connection_counters(t->conn).messages_dropped, dropped + 1);
+    client_end(t);
+}
+
 /* ---------------------------------------------------------------- bodies in pieces */
 
 static lago_channel_t *streaming(void) {
@@ -329,6 +355,27 @@ static void a_body_begins_later(void **state) {
     assert_int_equal(lago_consumer_resume(ch, "a"), 0);
     virtual_run(&t->v);
     assert_journal(t, "a 2 begins 0+0/4; a 2 0+2/4; a 2 2+2/4 ends; b got 3");
+    client_end(t);
+}
+
+/* Whole ones wait as well, and before a body that begins later. (Traced, each comes frame by frame.) */
+static void whole_ones_before_a_body(void **state) {
+    (void)state;
+    client_init(t);
+    t->v.log_level = LAGO_LOG_WARNING;
+    client_connect(t, NULL);
+    server_handshake(&t->v);
+    journal_clear(t);
+    lago_channel_t *ch = client_open_channel(t);
+    consume_as(ch, "a", (lago_basic_consume_t){ .on_body = noted_body });
+    assert_int_equal(lago_consumer_pause(ch, "a"), 0);
+    server_send(&t->v, DELIVER("a", 1) "\n" DELIVER("a", 2) "\n" BEGIN(3, 4) "\n1 body \"ab\"");
+    assert_journal(t, "");
+    assert_int_equal(lago_consumer_resume(ch, "a"), 0);
+    virtual_run(&t->v);
+    assert_journal(t, "a 1 begins 0+1/1 ends; a 2 begins 0+1/1 ends; a 3 begins 0+0/4; a 3 0+2/4");
+    server_send(&t->v, "1 body \"cd\"");
+    assert_journal(t, "a 3 2+2/4 ends");
     client_end(t);
 }
 
@@ -404,6 +451,31 @@ static void without_memory_to_hold(void **state) {
     client_end(t);
 }
 
+/* A `multiple` that spares what is held says several frames: what was settled is settled, and the rest can be said again. */
+static void without_memory_to_settle_all(void **state) {
+    (void)state;
+    unsigned refused = 0;
+    for (size_t n = 1, hit = 1; hit; n++) {
+        lago_channel_t *ch = consuming();
+        assert_int_equal(lago_consumer_pause(ch, "a"), 0);
+        server_send(&t->v, DELIVER("b", 1) "\n" DELIVER("a", 2) "\n" DELIVER("b", 3) "\n" DELIVER("b", 4) "\n" DELIVER("b", 5));
+        fail_alloc_at(&t->v.alloc, n, false);
+        int rc = lago_basic_nack(ch, 5, LAGO_MULTIPLE);
+        hit = t->v.alloc.failures;
+        fail_alloc_at(&t->v.alloc, 0, false);
+        if (rc < 0) {
+            assert_int_equal(rc, LAGO_ENOMEM);
+            refused++;
+            assert_int_equal(lago_basic_nack(ch, 5, LAGO_MULTIPLE), 0);
+        }
+        virtual_run(&t->v);
+        assert_int_equal(lago_channel_unacked_count(ch), 1); /* what is held */
+        assert_int_equal(lago_connection_state(t->conn), LAGO_CONNECTION_OPEN);
+        client_end(t);
+    }
+    assert_true(refused > 0);
+}
+
 /* Nobody was told that it begins, so nobody is told that it ends. */
 static void a_body_that_could_not_be_held_never_began(void **state) {
     (void)state;
@@ -438,12 +510,15 @@ int main(void) {
         cmocka_unit_test(what_is_held_goes_back_before_a_close),
         cmocka_unit_test(multiple_spares_what_is_held),
         cmocka_unit_test(recovered_ones_come_again),
+        cmocka_unit_test(what_nobody_acknowledges),
         cmocka_unit_test(a_body_rests_in_between),
+        cmocka_unit_test(whole_ones_before_a_body),
         cmocka_unit_test(a_body_begins_later),
         cmocka_unit_test(a_cancel_of_a_paused_body),
         cmocka_unit_test(its_end_while_it_is_paused),
         cmocka_unit_test(one_that_never_began),
         cmocka_unit_test(without_memory_to_hold),
+        cmocka_unit_test(without_memory_to_settle_all),
         cmocka_unit_test(a_body_that_could_not_be_held_never_began),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,10 +48,11 @@ static void accepts_names_and_addresses(void **state) {
 
 static void refuses_what_is_neither(void **state) {
     (void)state;
-    static const char *const bad[] = { "",           ".",          "a..b",  ".a",         "a b",       "a\n",      "a\x7f",
-                                       "a/b",        "u@h",        "[::1]", "h:5672",     "h:",        "::g",      "fe80::1%",
-                                       "fe80::1%a/", "0x7f.1",     "127.1", "2130706433", "1.2.3.256", "01.2.3.4", "1.2.3.4.5",
-                                       "1.2.3.4.",   "0x7f000001", "a%20b", "1234.1.1.1", "h1,h2",     "/run/x" };
+    static const char *const bad[] = { "",          ".",          "a..b",       ".a",       "a b",        "a\n",
+                                       "a\x7f",     "a/b",        "u@h",        "[::1]",    "h:5672",     "h:",
+                                       "::g",       "fe80::1%",   "fe80::1%a/", "0x7f.1",   "127.1",      "2130706433",
+                                       "1.2.3.256", "01.2.3.4",   "1.2.3.4.5",  "1.2.3.4.", "0X7f000001", "0x7f000001",
+                                       "a%20b",     "1234.1.1.1", "h1,h2",      "/run/x" };
     assert_bad(parameters_host_problem, bad, COUNT(bad));
     assert_bad(parameters_place_problem, bad, COUNT(bad) - 1);
 }

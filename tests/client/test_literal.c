@@ -98,6 +98,30 @@ static void decodes_escapes(void **state) {
     literal_free(&literal);
 }
 
+static void decodes_escapes_by_number(void **state) {
+    (void)state;
+    assert_string_equal(printed("{'a': '\\x41\\u0041\\U00000041'}"), "{a=\"AAA\"}");
+    assert_string_equal(printed("{'a': '\\U0000d7ff', 'b': '\\U0000e000'}"), "{a=\"\\xed\\x9f\\xbf\", b=\"\\xee\\x80\\x80\"}");
+    assert_string_equal(printed("{'a': '\\U0000d800'}"), ""); /* half of a pair is no character */
+    assert_string_equal(printed("{'a': '\\U0000dfff'}"), "");
+    assert_string_equal(printed("{'a': '\\U0001f60'}"), "");
+}
+
+static void reads_exponents(void **state) {
+    (void)state;
+    struct literal literal;
+    assert_int_equal(parse(&literal, "{'a': 1e+3, 'b': 1E3, 'c': 25E-1, 'd': 1e-99999999999999999999, 'e': 0e99999999999999}"),
+                     0);
+    static const double expected[] = { 1000.0, 1000.0, 2.5, 0.0, 0.0 };
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(literal.table.fields[i].value.type, LAGO_TYPE_DOUBLE);
+        assert_true(literal.table.fields[i].value.as.real == expected[i]);
+    }
+    literal_free(&literal);
+    assert_refused("{'a': 1e99999999999999999999}", "a number is too large", 28);
+    assert_refused("{'a': 123456789012345678901234567890}", "an integer does not fit into 64 bits", 36);
+}
+
 static void refuses_and_says_where(void **state) {
     (void)state;
     assert_refused("", "a value is expected", 0);
@@ -204,6 +228,8 @@ int main(void) {
         cmocka_unit_test(chooses_types_by_value),
         cmocka_unit_test(reads_doubles_from_end_to_end),
         cmocka_unit_test(decodes_escapes),
+        cmocka_unit_test(decodes_escapes_by_number),
+        cmocka_unit_test(reads_exponents),
         cmocka_unit_test(refuses_and_says_where),
         cmocka_unit_test(refuses_what_is_no_literal),
         cmocka_unit_test(stops_at_16_levels),

@@ -2,6 +2,7 @@
 #include "client_test.h"
 #include "frame.h"
 #include "method.h"
+#include "targets.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -190,6 +191,40 @@ static void properties_of_the_caller_come_over_its_own(void **state) {
     client_end(t);
 }
 
+#define SERVER(product)                                                                                                          \
+    "0 connection.start version_minor=9 server_properties={product=\"" product "\"} mechanisms=\"PLAIN\" locales=\"en_US\""
+
+static const char *server_of(const lago_connection_t *conn) {
+    static char words[128];
+    lago_table_t table = lago_connection_server_properties(conn);
+    lago_table_format(&table, words, sizeof(words));
+    return words;
+}
+
+/* Connections of a context keep them once if they are the same, octet for octet. */
+static void the_brokers_properties_are_shared_if_they_are_the_same(void **state) {
+    static const char *const said[] = { SERVER("RabbitMQ"), SERVER("RabbitMQ"), SERVER("Rabbit"), SERVER("Rabbbb") };
+    static const char *const wanted[] = { "{product=\"RabbitMQ\"}", "{product=\"RabbitMQ\"}", "{product=\"Rabbit\"}",
+                                          "{product=\"Rabbbb\"}" };
+    static struct client_test all[4];
+    struct alike alike = { 0 };
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        client_init(&all[i]);
+        all[i].v.alike = &alike;
+        client_connect_with(&all[i], NULL);
+        virtual_run(&all[i].v);
+        server_send(&all[i].v, said[i]);
+    }
+    for (size_t i = 0; i < 4; i++) assert_string_equal(server_of(all[i].conn), wanted[i]);
+    const void *first = lago_connection_server_properties(all[0].conn).raw;
+    assert_ptr_equal(lago_connection_server_properties(all[1].conn).raw, first);
+    block_unref(alike.server_properties); /* as the context's end does */
+    alike.server_properties = NULL;
+    for (size_t i = 4; i-- > 0;) client_end(&all[i]);
+    assert_null(alike.parameters);
+}
+
 static void what_does_not_fit_into_a_frame_is_refused(void **state) {
     static char password[5000];
     (void)state;
@@ -332,6 +367,7 @@ int main(void) {
         cmocka_unit_test(the_password_is_in_no_line_of_the_log),
         cmocka_unit_test(says_who_it_is),
         cmocka_unit_test(properties_of_the_caller_come_over_its_own),
+        cmocka_unit_test(the_brokers_properties_are_shared_if_they_are_the_same),
         cmocka_unit_test(what_does_not_fit_into_a_frame_is_refused),
         cmocka_unit_test(the_smaller_limit_wins),
         cmocka_unit_test(the_heartbeat_is_the_clients_choice),

@@ -94,6 +94,23 @@ static void operations_are_measured_from_call_to_answer(void **state) {
     client_end(t);
 }
 
+/* 2^32 us are 71 minutes. */
+static void a_very_long_one_is_measured_as_well(void **state) {
+    (void)state;
+    client_init(t);
+    client_connect_with(t, &(lago_parameters_t){ .heartbeat_s = LAGO_HEARTBEAT_OFF });
+    server_handshake(&t->v);
+    journal_clear(t);
+    lago_channel_t *ch = client_open_channel(t);
+    assert_measured(LAGO_METRIC_ACK_HOLD, 0, 0); /* nothing was held yet */
+    lago_queue_declare(ch, &(lago_queue_declare_t){ .queue = "a" }, NULL, NULL);
+    virtual_advance(&t->v, 72 * 60000);
+    server_send(&t->v, "1 queue.declare-ok queue=\"a\"");
+    assert_measured(LAGO_METRIC_OPERATION, 1, 72 * 60000);
+    assert_int_equal(histogram(LAGO_METRIC_OPERATION).max_us, UINT64_C(72) * 60000 * 1000);
+    client_end(t);
+}
+
 static void confirms_and_outcomes(void **state) {
     (void)state;
     client_open(t);
@@ -268,6 +285,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_phase_of_connecting_is_measured),
         cmocka_unit_test(operations_are_measured_from_call_to_answer),
+        cmocka_unit_test(a_very_long_one_is_measured_as_well),
         cmocka_unit_test(confirms_and_outcomes),
         cmocka_unit_test(deliveries_and_their_settling),
         cmocka_unit_test(blocked_time_is_counted_up_to_now),

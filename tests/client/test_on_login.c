@@ -159,6 +159,57 @@ static void bad_answers_leave_the_question_open(void **state) {
     client_end(t);
 }
 
+/* The broker has said goodbye, and its answer waits to be written: until that ends, nothing that is answered is of use. */
+static void an_answer_behind_the_brokers_goodbye(void **state) {
+    (void)state;
+    start((lago_login_t){ .password = NULL }, "PLAIN");
+    virtual_take(&t->v, 0);
+    server_send(&t->v, "0 connection.close reply_code=320 reply_text=\"CONNECTION_FORCED\"");
+    assert_journal(t, "asked by PLAIN");
+    assert_int_equal(provide((lago_login_t){ .password = "secret" }), LAGO_ESTALE);
+    assert_int_equal(lago_login_refuse(t->conn, application.ticket, NULL), LAGO_ESTALE);
+    client_end(t);
+    open_with((lago_login_t){ .password = "first", .expires_in_s = 100 });
+    application.login.password = NULL;
+    virtual_advance(&t->v, 80000);
+    virtual_take(&t->v, 0);
+    server_send(&t->v, "0 connection.close reply_code=320 reply_text=\"CONNECTION_FORCED\"");
+    assert_journal(t, "refresh by PLAIN");
+    assert_int_equal(provide((lago_login_t){ .password = "second" }), LAGO_ESTALE);
+    client_end(t);
+}
+
+static void a_refusal_without_words(void **state) {
+    (void)state;
+    start((lago_login_t){ .password = NULL }, "PLAIN");
+    assert_int_equal(lago_login_refuse(t->conn, application.ticket, NULL), 0);
+    virtual_run(&t->v);
+    assert_journal(t, "asked by PLAIN; open_error EAUTH; connection free");
+    assert_string_equal(lago_connection_reason(t->conn)->detail, "the application gave the login up");
+    client_end(t);
+}
+
+/* However many timers there are: all of an answer, or nothing. */
+static void an_answer_without_memory_may_be_given_again(void **state) {
+    (void)state;
+    for (unsigned timers = 0; timers < 20; timers++) {
+        for (size_t n = 1, hit = 1; hit; n++) {
+            start((lago_login_t){ .password = NULL }, "PLAIN");
+            for (unsigned i = 0; i < timers; i++)
+                assert_int_equal(lago_connection_call_later(t->conn, 1000000, noted_timer, probe(t, "timer"), NULL), 0);
+            fail_alloc_at(&t->v.alloc, n, false);
+            int rc = provide((lago_login_t){ .password = "secret", .expires_in_s = 100 });
+            hit = t->v.alloc.failures;
+            fail_alloc_at(&t->v.alloc, 0, false);
+            assert_int_equal(rc, hit ? LAGO_ENOMEM : 0);
+            if (hit) assert_int_equal(provide((lago_login_t){ .password = "secret", .expires_in_s = 100 }), 0);
+            virtual_run(&t->v);
+            assert_start_ok("PLAIN", "\0user\0secret", 12);
+            client_end(t);
+        }
+    }
+}
+
 static void on_challenge(lago_connection_t *conn, const lago_challenge_t *challenge, void *data) {
     lago_login_t login = { .password = "secret" };
     (void)data;
@@ -269,6 +320,42 @@ static void clear_text_to_other_machines_is_a_warning(void **state) {
     assert_false(warned(there[0], &(lago_parameters_t){ .credentials = { .mechanisms = "EXTERNAL" } }));
 }
 
+/* A stream that is given leads where it leads: the proxy of the parameters is not on its way. */
+static void a_stream_that_is_given_goes_through_no_proxy(void **state) {
+    static const char *const ends[] = { "127.0.0.1:5672", "192.0.2.1:5672" };
+    (void)state;
+    for (int there = 0; there < 2; there++) {
+        const lago_parameters_t parameters = { .proxy = { .type = LAGO_PROXY_SOCKS5, .host = "proxy" } };
+        client_init(t);
+        t->v.endpoint[0] = ends[there];
+        lago_connection_options_t options = client_options(t);
+        options.parameters = &parameters;
+        options.socket_fd = 5;
+        assert_int_equal(virtual_connect(&t->v, NULL, &options), 0);
+        t->conn = t->v.conn;
+        virtual_run(&t->v);
+        server_send(&t->v, "0 connection.start version_minor=9 mechanisms=\"PLAIN\"");
+        assert_true(virtual_saw(&t->v, "C> 0 connection.start-ok*"));
+        assert_null(strstr(t->v.log, "through the proxy"));
+        assert_int_equal(strstr(t->v.log, "password sent in clear text to 192.0.2.1") != NULL, there);
+        client_end(t);
+    }
+}
+
+static void off_is_off(void **state) {
+    (void)state;
+    application = (struct application){ .login = { .password = "secret" } };
+    client_init(t);
+    t->v.log_level = LAGO_LOG_OFF;
+    client_connect_with(t, &(lago_parameters_t){ .credentials = { .on_login = on_login, .login_data = &application } });
+    virtual_run(&t->v);
+    server_send(&t->v, "0 connection.start version_minor=9 mechanisms=\"PLAIN\"");
+    virtual_lose(&t->v, -104);
+    virtual_run(&t->v);
+    assert_int_equal(t->v.log_size, 0);
+    client_end(t);
+}
+
 /* ---------------------------------------------------------------- refreshes */
 
 static void a_token_is_replaced_in_time(void **state) {
@@ -336,6 +423,41 @@ static void a_refresh_that_cannot_be_sent_is_still_open(void **state) {
     virtual_run(&t->v);
     assert_update_secret(0, "second");
     assert_journal(t, "refresh by PLAIN");
+    client_end(t);
+}
+
+/* The same of a successor, when there is no room for its end. */
+static void a_refresh_without_memory_may_be_given_again(void **state) {
+    (void)state;
+    for (unsigned timers = 0; timers < 20; timers++) {
+        open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
+        application.login.password = NULL;
+        virtual_advance(&t->v, 10000);
+        assert_true(virtual_saw(&t->v, "the login's credentials have expired*"));
+        for (unsigned i = 0; i < timers; i++)
+            assert_int_equal(lago_connection_call_later(t->conn, 1000000, noted_timer, probe(t, "timer"), NULL), 0);
+        fail_alloc_at(&t->v.alloc, 1, true);
+        assert_int_equal(provide((lago_login_t){ .password = "second", .expires_in_s = 100 }), LAGO_ENOMEM);
+        fail_alloc_at(&t->v.alloc, 0, false);
+        assert_int_equal(provide((lago_login_t){ .password = "second", .expires_in_s = 100 }), 0);
+        virtual_run(&t->v);
+        assert_update_secret(0, "second");
+        server_send(&t->v, "0 connection.update-secret-ok");
+        assert_journal(t, "refresh by PLAIN");
+        virtual_advance(&t->v, 80000);
+        assert_journal(t, "refresh by PLAIN"); /* of the second one's */
+        client_end(t);
+    }
+}
+
+/* What the application says goes into the log as it may stand there. */
+static void words_of_a_refusal_are_made_printable(void **state) {
+    (void)state;
+    open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
+    application.login.password = NULL;
+    virtual_advance(&t->v, 8000);
+    assert_int_equal(lago_login_refuse(t->conn, application.ticket, "kein \xc3\xa4\x7f\n"), 0);
+    assert_true(virtual_saw(&t->v, "no new credentials: kein ????; those of the login expire in 2 s"));
     client_end(t);
 }
 
@@ -452,15 +574,22 @@ int main(void) {
         cmocka_unit_test(by_external_nobody_is_asked),
         cmocka_unit_test(an_answer_may_come_later),
         cmocka_unit_test(bad_answers_leave_the_question_open),
+        cmocka_unit_test(an_answer_behind_the_brokers_goodbye),
+        cmocka_unit_test(a_refusal_without_words),
+        cmocka_unit_test(an_answer_without_memory_may_be_given_again),
         cmocka_unit_test(a_challenge_is_not_answered_by_provide),
         cmocka_unit_test(each_attempt_asks_anew),
         cmocka_unit_test(silence_of_the_application_is_named),
         cmocka_unit_test(the_secret_is_in_no_words),
         cmocka_unit_test(clear_text_to_other_machines_is_a_warning),
+        cmocka_unit_test(a_stream_that_is_given_goes_through_no_proxy),
+        cmocka_unit_test(off_is_off),
         cmocka_unit_test(a_token_is_replaced_in_time),
         cmocka_unit_test(a_token_for_years),
         cmocka_unit_test(a_late_loop_asks_all_the_same),
         cmocka_unit_test(a_refresh_that_cannot_be_sent_is_still_open),
+        cmocka_unit_test(a_refresh_without_memory_may_be_given_again),
+        cmocka_unit_test(words_of_a_refusal_are_made_printable),
         cmocka_unit_test(nothing_is_asked_of_a_connection_that_ends),
         cmocka_unit_test(a_token_of_a_failed_attempt_is_not_refreshed),
         cmocka_unit_test(a_token_that_expires_while_the_connection_opens),

@@ -399,6 +399,54 @@ static void each_ends_at_its_timeout(void **state) {
     }
 }
 
+/* Somebody is told all the same. */
+static void without_a_completion_a_timeout_is_logged(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(queue_declare(ch, &(struct variant){ .timeout_ms = 700 }), 0);
+    virtual_advance(&t->v, 700);
+    assert_true(virtual_saw(&t->v, "queue.declare was not answered in time*"));
+    client_end(t);
+}
+
+static void frees(lago_channel_t *channel, const lago_reason_t *reason, void *data) {
+    assert_int_equal(reason->code, LAGO_ETIMEDOUT);
+    if (data) {
+        lago_connection_free(t->conn);
+        t->conn = NULL;
+    } else {
+        lago_channel_free(channel);
+    }
+}
+
+/* The completion of a request that is late is called as any other: what it is of may be gone behind it. */
+static void a_timeout_may_free_it(void **state) {
+    (void)state;
+    for (int whole = 0; whole < 2; whole++) {
+        begin();
+        lago_queue_bind_t args = { .queue = "q", .exchange = "e", .timeout_ms = 700 };
+        assert_int_equal(lago_queue_bind(ch, &args, frees, whole ? &test : NULL), 0);
+        args.timeout_ms = 5000;
+        assert_int_equal(lago_queue_bind(ch, &args, noted_done, &nobody), 0);
+        virtual_advance(&t->v, 10000);
+        assert_journal(t, whole ? "channel free; connection free" : "channel free");
+        client_end(t);
+    }
+    assert_int_equal(nobody.calls, 0);
+}
+
+static void transactions_need_no_arguments(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(lago_tx_select(ch, NULL, noted_done, probe(t, "select")), 0);
+    assert_int_equal(lago_tx_commit(ch, NULL, noted_done, probe(t, "commit")), 0);
+    assert_int_equal(lago_tx_rollback(ch, NULL, noted_done, probe(t, "rollback")), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 tx.select-ok\n1 tx.commit-ok\n1 tx.rollback-ok");
+    assert_journal(t, "select ok; commit ok; rollback ok");
+    client_end(t);
+}
+
 static void operation_timeout_is_the_default(void **state) {
     (void)state;
     client_init(t);
@@ -524,6 +572,9 @@ int main(void) {
         cmocka_unit_test(the_channel_remembers_its_first_failed_call),
         cmocka_unit_test(an_ended_channel_takes_nothing),
         cmocka_unit_test(each_ends_at_its_timeout),
+        cmocka_unit_test(without_a_completion_a_timeout_is_logged),
+        cmocka_unit_test(a_timeout_may_free_it),
+        cmocka_unit_test(transactions_need_no_arguments),
         cmocka_unit_test(operation_timeout_is_the_default),
         cmocka_unit_test(a_late_get_is_given_back),
         cmocka_unit_test(a_late_consumer_is_cancelled),

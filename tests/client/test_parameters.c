@@ -94,7 +94,16 @@ static void names_the_parameter_that_is_wrong(void **state) {
     assert_refused(&(lago_parameters_t){ .low_water = 4194305 }, LAGO_EPARAMETER, "low_water");
     assert_refused(&(lago_parameters_t){ .message_size_max = 2, .assembly_size_max = 1 }, LAGO_EPARAMETER, "assembly_size_max");
     assert_refused(&(lago_parameters_t){ .assembly_size_max = 134217727 }, LAGO_EPARAMETER, "assembly_size_max");
+    assert_refused(&(lago_parameters_t){ .tcp_options = { .keepidle_s = 32768 } }, LAGO_EPARAMETER, "tcp_options: TCP_KEEPIDLE");
+    assert_refused(&(lago_parameters_t){ .tcp_options = { .keepintvl_s = 32768 } }, LAGO_EPARAMETER,
+                   "tcp_options: TCP_KEEPINTVL");
     assert_refused(&(lago_parameters_t){ .tcp_options = { .keepcnt = 128 } }, LAGO_EPARAMETER, "tcp_options: TCP_KEEPCNT");
+    assert_refused(&(lago_parameters_t){ .tcp_options = { .user_timeout_ms = UINT32_C(1) << 31 } }, LAGO_EPARAMETER,
+                   "tcp_options: TCP_USER_TIMEOUT");
+    const lago_tcp_options_t largest = {
+        .keepidle_s = 32767, .keepintvl_s = 32767, .keepcnt = 127, .user_timeout_ms = INT32_MAX
+    };
+    parameters_free(copied(&(lago_parameters_t){ .tcp_options = largest }));
     for (size_t i = 0; i < 8; i++) {
         lago_parameters_t from = { 0 };
         from.reserved[i] = 1;
@@ -190,7 +199,8 @@ static void wipes_the_password(void **state) {
 
 static bool are_same(const lago_parameters_t *a, const lago_parameters_t *b) {
     struct parameters *x = copied(a), *y = copied(b);
-    bool same = parameters_same(x, y) && parameters_same(y, x);
+    bool same = parameters_same(x, y);
+    assert_int_equal(parameters_same(y, x), same);
     parameters_free(x);
     parameters_free(y);
     return same;
@@ -240,10 +250,17 @@ static void is_freed_with_its_last_reference(void **state) {
     parameters_free(p);
 }
 
+static void on_challenge(lago_connection_t *conn, const lago_challenge_t *challenge, void *data) {
+    (void)conn, (void)challenge, (void)data;
+}
+
 static void reports_no_memory_at_every_allocation(void **state) {
     (void)state;
     lago_parameters_t from = { .host = "mq", .client_properties = LAGO_TABLE(LAGO_FIELD_STR("a", "b")), .connection_name = "n" };
     assert_int_equal(fail_every_allocation(&from), 9); /* the owner, seven strings, the table */
+    const lago_mechanism_t own[] = { { "A", on_challenge, NULL }, { "B", on_challenge, NULL } };
+    from.credentials = (lago_credentials_t){ .own_mechanisms = own, .own_mechanism_count = 2 };
+    assert_int_equal(fail_every_allocation(&from), 12); /* and these with their names */
 }
 
 int main(void) {

@@ -47,8 +47,10 @@ static void assert_refused(int rc, const char *words) {
 
 static const lago_proxy_t socks = { .type = LAGO_PROXY_SOCKS5 };
 static const lago_proxy_t socks_login = { .type = LAGO_PROXY_SOCKS5, .username = "me", .password = "se:cret" };
+static const lago_proxy_t socks_user = { .type = LAGO_PROXY_SOCKS5, .username = "me" };
 static const lago_proxy_t http = { .type = LAGO_PROXY_HTTP };
 static const lago_proxy_t http_login = { .type = LAGO_PROXY_HTTP, .username = "Aladdin", .password = "open sesame" };
+static const lago_proxy_t http_user = { .type = LAGO_PROXY_HTTP, .username = "me" };
 
 /* ---------------------------------------------------------------- SOCKS5 (RFC 1928) */
 
@@ -89,10 +91,43 @@ static void socks_logs_in(void **state) {
     proxy_stop(&proxy);
 }
 
+/* A name may begin as an address does; who has no password sends an empty one; and a proxy may want neither. */
+static void socks_asks_for_a_name(void **state) {
+    static const char *const names[] = { "12345.example", "4294967297.0.0.1", "1.2.3x4.example", "1a.2.3.4", "256.1.1.1.example",
+                                         "1.2.3",         "1.2.3.4." };
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char asked[64] = "\5\1\0\3";
+        size_t size = strlen(names[i]);
+        begin(&socks, names[i]);
+        SAYS("\5\1\0");
+        assert_int_equal(HEARS("\5\0"), 0);
+        asked[4] = (char)size;
+        memcpy(asked + 5, names[i], size);
+        memcpy(asked + 5 + size, "\x16\x28", 2);
+        assert_says(asked, size + 7);
+        proxy_stop(&proxy);
+    }
+    begin(&socks_user, "h");
+    SAYS("\5\2\0\2");
+    assert_int_equal(HEARS("\5\2"), 0);
+    SAYS("\1\2me\0");
+    proxy_stop(&proxy);
+    begin(&socks_login, "h");
+    SAYS("\5\2\0\2");
+    assert_int_equal(HEARS("\5\0"), 0);
+    SAYS("\5\1\0\3\1h\x16\x28");
+    proxy_stop(&proxy);
+}
+
 static void socks_refuses(void **state) {
     (void)state;
     begin(&socks, "h");
     assert_refused(HEARS("\5\xff"), "wants a login");
+    assert_string_equal(reason.hint, "give proxy.username and proxy.password");
+    begin(&socks_login, "h");
+    assert_refused(HEARS("\5\xff"), "wants a login");
+    assert_string_equal(reason.hint, "of a kind that lago does not have");
     begin(&socks, "h");
     assert_refused(HEARS("\5\2"), "wants a login");
     begin(&socks, "h");
@@ -133,6 +168,9 @@ static void http_lets_through(void **state) {
     SAYS("CONNECT h:5672 HTTP/1.1\r\nHost: h:5672\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n");
     assert_int_equal(HEARS("HTTP/1.0 204 x\r\n\r\n"), 1);
     proxy_stop(&proxy);
+    begin(&http_user, "h");
+    SAYS("CONNECT h:5672 HTTP/1.1\r\nHost: h:5672\r\nProxy-Authorization: Basic bWU6\r\n\r\n");
+    proxy_stop(&proxy);
 }
 
 static void http_refuses(void **state) {
@@ -148,23 +186,53 @@ static void http_refuses(void **state) {
     begin(&http, "h");
     assert_refused(HEARS("\r\n\r\n"), "does not speak HTTP");
     begin(&http, "h");
+    assert_refused(HEARS("ICY 200 OK, welcome\r\n\r\n"), "does not speak HTTP");
+    begin(&http, "h");
+    assert_refused(HEARS("HTTP/1.10 200 OK\r\n\r\n"), "does not speak HTTP");
+    begin(&http, "h");
     assert_refused(HEARS("HTTP/1.1 200 OK\r\n\r\n\1"), "more than its answer");
     memset(endless, 'x', sizeof(endless));
     begin(&http, "h");
     assert_refused(hears_bytes(endless, sizeof(endless)), "longer than 8192");
 }
 
+/* What a proxy answers until it lets through: it has read what was said by then. */
+struct conversation {
+    const lago_proxy_t *how;
+    const char *answers[3];
+    size_t sizes[3];
+};
+
+static int converse(const struct conversation *c, const lago_allocator_t *alloc, const char *host) {
+    int rc = proxy_start(&proxy, alloc, c->how, host, 5672);
+    for (size_t i = 0; rc == 0 && i < 3 && c->answers[i]; i++) {
+        chunks_consume(&proxy.out, proxy.out.size);
+        rc = proxy_input(&proxy, (const uint8_t *)c->answers[i], c->sizes[i], &reason);
+    }
+    return rc;
+}
+
+/* Each allocation fails in turn: it is said, and nothing is left. With none that fails the way is free. */
 static void without_memory_nothing_is_left(void **state) {
-    const lago_proxy_t *const all[] = { &socks_login, &http_login };
+    static char name[254], secret[256];
+    memset(name, 'h', sizeof(name) - 1);
+    memset(secret, 's', sizeof(secret) - 1);
+    const lago_proxy_t socks_long = { .type = LAGO_PROXY_SOCKS5, .username = secret, .password = secret };
+    const lago_proxy_t http_long = { .type = LAGO_PROXY_HTTP, .username = secret, .password = secret };
+    const struct conversation all[] = {
+        { &socks_long, { "\5\2", "\1\0", "\5\0\0\1\1\2\3\4\5\6" }, { 2, 2, 10 } },
+        { &socks_long, { "\5\0", "\5\0\0\1\1\2\3\4\5\6" }, { 2, 10 } },
+        { &http_long, { "HTTP/1.1 200 OK\r\n\r\n" }, { 19 } },
+    };
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        for (size_t at = 1; at < 10; at++) {
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        int rc = LAGO_ENOMEM;
+        for (size_t at = 1; rc != 1; at++) {
             struct fail_alloc alloc;
             fail_alloc_init(&alloc);
             fail_alloc_at(&alloc, at, false);
-            int rc = proxy_start(&proxy, &alloc.allocator, all[i], "mq.example", 5672);
-            if (rc == 0) rc = proxy_input(&proxy, (const uint8_t *)"\5\2", 2, &reason);
-            assert_true(rc == 0 || rc == LAGO_ENOMEM || rc == LAGO_EPROXY);
+            rc = converse(&all[i], &alloc.allocator, name);
+            assert_int_equal(rc, alloc.failures ? LAGO_ENOMEM : 1);
             proxy_stop(&proxy);
             assert_int_equal(alloc.live_count, 0);
         }
@@ -173,8 +241,13 @@ static void without_memory_nothing_is_left(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(socks_lets_through), cmocka_unit_test(socks_logs_in), cmocka_unit_test(socks_refuses),
-        cmocka_unit_test(http_lets_through),  cmocka_unit_test(http_refuses),  cmocka_unit_test(without_memory_nothing_is_left),
+        cmocka_unit_test(socks_lets_through),
+        cmocka_unit_test(socks_logs_in),
+        cmocka_unit_test(socks_asks_for_a_name),
+        cmocka_unit_test(socks_refuses),
+        cmocka_unit_test(http_lets_through),
+        cmocka_unit_test(http_refuses),
+        cmocka_unit_test(without_memory_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Publishers: what leaves, and what is told of it, one by one and in runs. */
 #include "publisher_case.h"
+#include <stdio.h>
 
 /* ---------------------------------------------------------------- what leaves */
 
@@ -231,6 +232,70 @@ static void returned_ones_have_runs_of_their_own(void **state) {
     client_end(t);
 }
 
+/* Why they came back is told of a whole run, so those with another reason are another one; no reason is NO_ROUTE (312). */
+static void each_reason_of_a_return_has_a_run(void **state) {
+    static const char *const reasons[] = { "312", "312", "313", "0", "312" };
+    (void)state;
+    open_channel();
+    publisher = make(
+        &(lago_publisher_options_t){ .routing_key = "k", .mandatory = true, .on_settled = noted_settled, .data = probe(t, "p") });
+    for (int i = 0; i < 5; i++) {
+        char lines[160];
+        assert_int_equal(publish(publisher, "x", NULL), i + 1);
+        (void)snprintf(lines, sizeof(lines), "1 basic.return reply_code=%s routing_key=\"k\"\n1 header body_size=1\n1 body \"x\"",
+                       reasons[i]);
+        server_send(&t->v, lines);
+    }
+    journal_clear(t);
+    server_send(&t->v, "1 basic.ack delivery_tag=5 multiple=1");
+    assert_journal(t, "p 1-2 returned; p 3-3 returned; p 4-5 returned");
+    client_end(t);
+}
+
+/* What is expected to come back is told as an outcome, and needs no on_return. */
+static void a_return_that_was_expected_is_not_logged(void **state) {
+    (void)state;
+    open_connection(NULL);
+    assert_int_equal(lago_channel_open(t->conn, NULL, &ch), 0);
+    assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 channel.open-ok\n1 confirm.select-ok");
+    lago_basic_publish_t args = { .routing_key = "k", .mandatory = true };
+    assert_int_equal(lago_basic_publish(ch, &args, noted_publish, probe(t, "m")), 1);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 basic.return reply_code=312 routing_key=\"k\"\n1 header body_size=0\n1 basic.ack delivery_tag=1");
+    assert_journal(t, "m 1 returned");
+    assert_null(strstr(t->v.log, "unroutable"));
+    server_send(&t->v, "1 basic.return reply_code=312 routing_key=\"other\"\n1 header body_size=0");
+    assert_non_null(strstr(t->v.log, "a message came back unroutable"));
+    client_end(t);
+}
+
+static void outcomes_have_names(void **state) {
+    static const char *const names[] = { "confirmed", "nacked", "returned", "not sent", "unknown", "no outcome" };
+    (void)state;
+    for (int i = 0; i < 6; i++)
+        assert_string_equal(lago_publish_outcome_name((lago_publish_outcome_t)(LAGO_PUBLISH_CONFIRMED + i)), names[i]);
+}
+
+/* Names of one length are not one name. */
+static void a_return_is_of_one_exchange(void **state) {
+    static const char *const exchanges[] = { "red", "tan", "red", "sky" };
+    (void)state;
+    open_channel();
+    for (int i = 0; i < 4; i++) {
+        lago_basic_publish_t args = { .exchange = exchanges[i], .routing_key = "k", .mandatory = true };
+        assert_int_equal(lago_basic_publish(ch, &args, noted_publish, probe(t, exchanges[i])), i + 1);
+    }
+    virtual_run(&t->v);
+    server_send(&t->v, "1 basic.return reply_code=312 exchange=\"tan\" routing_key=\"k\"\n1 header body_size=0\n"
+                       "1 basic.return reply_code=312 exchange=\"sun\" routing_key=\"k\"\n1 header body_size=0");
+    journal_clear(t);
+    server_send(&t->v, "1 basic.ack delivery_tag=4 multiple=1");
+    assert_journal(t, "red 1 confirmed; tan 2 returned; red 3 confirmed; sky 4 confirmed");
+    client_end(t);
+}
+
 /* An overridden routing key is the one that comes back. */
 static void returns_find_messages_with_another_key(void **state) {
     (void)state;
@@ -373,6 +438,10 @@ int main(void) {
         cmocka_unit_test(a_thousand_confirms_are_one_call),
         cmocka_unit_test(runs_end_where_others_begin),
         cmocka_unit_test(returned_ones_have_runs_of_their_own),
+        cmocka_unit_test(each_reason_of_a_return_has_a_run),
+        cmocka_unit_test(a_return_is_of_one_exchange),
+        cmocka_unit_test(a_return_that_was_expected_is_not_logged),
+        cmocka_unit_test(outcomes_have_names),
         cmocka_unit_test(returns_find_messages_with_another_key),
         cmocka_unit_test(a_run_lasts_over_turns),
         cmocka_unit_test(refuses_nonsense),

@@ -42,8 +42,11 @@ static void a_server_replies(void **state) {
     assert_true(virtual_saw(&t->v, "C> 1 header body_size=2 content_type=\"a/b\" correlation_id=\"a\\x00b\""));
     assert_true(virtual_saw(&t->v, "C> 1 header body_size=0 correlation_id=\"a\\x00b\""));
     lago_properties_t own = { .correlation_id = "c" };
-    lago_basic_publish_t wrong[] = { { .exchange = "" }, { .routing_key = "q" }, { .properties = &own } };
-    for (size_t i = 0; i < 3; i++) assert_int_equal(lago_rpc_reply(ch, request, &wrong[i], NULL, NULL), LAGO_EINVAL);
+    lago_properties_t none = { .present = LAGO_PROPERTY_CORRELATION_ID };
+    lago_basic_publish_t wrong[] = {
+        { .exchange = "" }, { .routing_key = "q" }, { .properties = &own }, { .properties = &none }
+    };
+    for (size_t i = 0; i < 4; i++) assert_int_equal(lago_rpc_reply(ch, request, &wrong[i], NULL, NULL), LAGO_EINVAL);
     assert_int_equal(lago_rpc_reply(NULL, request, NULL, NULL, NULL), LAGO_EINVAL);
     assert_int_equal(lago_rpc_reply(ch, NULL, NULL, NULL, NULL), LAGO_EINVAL);
     assert_int_equal(lago_rpc_reply(ch, request, NULL, noted_publish, NULL), LAGO_ENOCONFIRM);

@@ -1,4 +1,5 @@
 /* The query's keys, but for TLS and the proxy: what they set, in which unit, what they refuse and how the refusal helps. */
+#include "fail_alloc.h"
 #include "url_query.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,6 +57,10 @@ static void reads_times_as_seconds(void **state) {
     p = parsed("socket_timeout=.5");
     assert_int_equal(p->socket_timeout_ms, 500);
     lago_parameters_free(p);
+    p = parsed("socket_timeout=1.50000&stack_timeout=1.5000001"); /* noughts are nothing to round up */
+    assert_int_equal(p->socket_timeout_ms, 1500);
+    assert_int_equal(p->stack_timeout_ms, 1501);
+    lago_parameters_free(p);
     p = parsed("socket_timeout=1.99999999999999999999999");
     assert_int_equal(p->socket_timeout_ms, 2000);
     lago_parameters_free(p);
@@ -102,6 +107,9 @@ static void refuses_unknown_repeated_and_empty_keys(void **state) {
                    "query: unknown key 'a_name_that_is_longer_than_any_of_the_keys'", "lists the keys");
     assert_refused("f%0ao=1", LAGO_EURL, "query: unknown key 'f\\no'", NULL);
     assert_refused("=1", LAGO_EURL, "query: unknown key ''", NULL);
+    lago_parameters_t *none = (lago_parameters_t *)1;
+    assert_int_equal(lago_parameters_parse("amqp://h/?heartbaet=1", &none, NULL), LAGO_EURL); /* nobody wants to know */
+    assert_null(none);
     assert_refused("heartbeat=1&heartbeat=1", LAGO_EURL, "heartbeat: given more than once", NULL);
     assert_refused("heartbeat=1&he%61rtbeat=1", LAGO_EURL, "heartbeat: given more than once", NULL);
     assert_refused("heartbeat=", LAGO_EURL, "heartbeat: empty", "whole seconds");
@@ -206,6 +214,24 @@ static void reads_mechanisms_in_their_order(void **state) {
     assert_refused("auth_mechanism=pl%0aain", LAGO_EURL, "auth_mechanism: a character that no mechanism's name has", NULL);
 }
 
+static void reports_no_memory_for_repeated_mechanisms(void **state) {
+    (void)state;
+    unsigned n = 0;
+    for (int rc = LAGO_ENOMEM; rc == LAGO_ENOMEM;) {
+        struct fail_alloc memory;
+        struct parameters *p = NULL;
+        lago_reason_t reason = { 0 };
+        fail_alloc_init(&memory);
+        fail_alloc_at(&memory, ++n, false);
+        rc = url_parse(&memory.allocator, "amqp://h/?auth_mechanism=plain&auth_mechanism=external", &p, &reason);
+        assert_int_equal(reason.code, rc);
+        if (rc == 0) assert_string_equal(p->values.credentials.mechanisms, "PLAIN EXTERNAL");
+        parameters_free(p);
+        fail_alloc_check(&memory);
+    }
+    assert_true(n > 7);
+}
+
 /* ---------------------------------------------------------------- dictionaries */
 
 static void reads_client_properties(void **state) {
@@ -263,6 +289,7 @@ int main(void) {
         cmocka_unit_test(refuses_bad_values_of_lagos_own),
         cmocka_unit_test(reads_erlangs_names),
         cmocka_unit_test(reads_mechanisms_in_their_order),
+        cmocka_unit_test(reports_no_memory_for_repeated_mechanisms),
         cmocka_unit_test(reads_client_properties),
         cmocka_unit_test(refuses_property_names_beyond_255_bytes),
         cmocka_unit_test(reads_tcp_options),

@@ -79,6 +79,11 @@ static void reads_pikas_dictionary(void **state) {
     assert_memory_equal(buffer, "hunter", 6);
     assert_int_equal(tls->passphrase_cb(buffer, 5, tls->passphrase_data), -1);
     lago_parameters_free(p);
+    p = parsed("amqps://h?ssl_options={'cadata': None, 'password': None, 'protocol': 2}"); /* None is as good as left out */
+    assert_null(p->tls->ca_pem.data);
+    assert_null(p->tls->passphrase_cb);
+    assert_int_equal(p->tls->max_version, LAGO_TLS_DEFAULT);
+    lago_parameters_free(p);
     p = parsed("amqps://h?ssl_options={'ca_certs': 'a', 'ca_path': 'b', 'ca_data': 'c', 'protocol': 5, 'keyfile': None}");
     assert_string_equal(p->tls->ca_file, "a");
     assert_string_equal(p->tls->ca_directory, "b");

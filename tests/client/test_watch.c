@@ -43,13 +43,14 @@ static void slow_declare(lago_channel_t *ch, const lago_reason_t *reason, const 
     hold();
 }
 
-static void consume(void) {
+static lago_channel_t *consume(void) {
     lago_channel_t *ch = client_open_channel(t);
     lago_basic_consume_t args = { .queue = "q", .consumer_tag = "eater", .on_message = slow_message };
     assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
     virtual_run(&t->v);
     server_send(&t->v, "1 basic.consume-ok consumer_tag=\"eater\"");
     virtual_forget_log(&t->v);
+    return ch;
 }
 
 static void deliver(unsigned tag) {
@@ -70,6 +71,31 @@ static void a_slow_consumer_is_named(void **state) {
     assert_true(virtual_saw(&t->v, "the callback of basic.deliver on channel 1 (consumer eater) held the loop for 1234 ms; the "
                                    "heartbeat is 60 s"));
     assert_int_equal(lago_connection_counters(t->conn).slow_callbacks, 1);
+    client_end(t);
+}
+
+/* It is blamed for its deliveries only. */
+static void a_consumer_is_not_named_for_others(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = consume();
+    deliver(1);
+    lago_queue_declare(ch, &(lago_queue_declare_t){ .queue = "q" }, slow_declare, NULL);
+    virtual_run(&t->v);
+    hold_ms = 700;
+    server_send(&t->v, "1 queue.declare-ok queue=\"q\"");
+    assert_true(virtual_saw(&t->v, "the callback of queue.declare-ok on channel 1 held the loop for 700 ms*"));
+    client_end(t);
+}
+
+/* Nobody was asked before when it is wanted. */
+static void the_first_turn_is_not_late(void **state) {
+    (void)state;
+    client_init(t);
+    client_connect(t, NULL);
+    link_turn(t->v.conn);
+    virtual_run(&t->v);
+    assert_null(strstr(t->v.log, "held the loop"));
     client_end(t);
 }
 
@@ -236,6 +262,8 @@ static void it_can_be_switched_off(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_consumer_is_named),
+        cmocka_unit_test(a_consumer_is_not_named_for_others),
+        cmocka_unit_test(the_first_turn_is_not_late),
         cmocka_unit_test(so_are_timers_and_completions),
         cmocka_unit_test(a_row_of_slow_ones_does_not_flood_the_log),
         cmocka_unit_test(a_slow_callback_may_free_its_connection),

@@ -164,6 +164,7 @@ static int verb_adopt(void *transport) {
     struct virtual *v = verb(transport, "adopt");
     if (v->link != VIRTUAL_NO_LINK) broken("adopt before hang_up");
     v->counts.adopt++;
+    if (v->adopt_result < 0) return v->adopt_result;
     v->address = 0;
     v->link = VIRTUAL_CONNECTING;
     v->connecting = bit(0);
@@ -240,9 +241,11 @@ static void verb_finish(void *transport) {
 /* ---------------------------------------------------------------- output */
 
 static void keep_output(struct virtual *v, const uint8_t *data, size_t size) {
-    v->output = grown(v->output, &v->output_capacity, v->output_size + size);
-    memcpy(v->output + v->output_size, data, size);
-    v->output_size += size;
+    if (!v->output_untold) {
+        v->output = grown(v->output, &v->output_capacity, v->output_size + size);
+        memcpy(v->output + v->output_size, data, size);
+        v->output_size += size;
+    }
     tap(v, VIRTUAL_SENT, data, size);
 }
 
@@ -266,8 +269,8 @@ static size_t write_once(struct virtual *v) {
 }
 
 /* What the peer takes now; false if nothing moved. */
-static bool write_some(struct virtual *v) {
-    if (v->link != VIRTUAL_CONNECTED || v->write_failed || !link_wants(v->conn).write) return false;
+static bool write_some(struct virtual *v, const struct link_wants *wants) {
+    if (v->link != VIRTUAL_CONNECTED || v->write_failed || !wants->write) return false;
     if (v->write_status < 0) {
         v->write_failed = true;
         link_write_failed(v->conn, v->write_status);
@@ -413,9 +416,9 @@ static bool fill_room(struct virtual *v) {
 }
 
 /* One piece of input, or the end of the link behind it; false if there is nothing or nobody wants it. */
-static bool read_some(struct virtual *v) {
+static bool read_some(struct virtual *v, const struct link_wants *wants) {
     bool up = v->link == VIRTUAL_CONNECTED || v->link == VIRTUAL_SECURING;
-    if (!up || v->hold_input || v->lent || !link_wants(v->conn).read) return false;
+    if (!up || v->hold_input || v->lent || !wants->read) return false;
     if (v->first_piece) {
         v->counts.inputs++;
         if (!fill_room(v)) {
@@ -444,12 +447,12 @@ static void finish(struct virtual *v) {
 static bool step(struct virtual *v) {
     if (tell_answer(v)) return true;
     struct link_wants wants = link_wants(v->conn);
-    if (wants.write_first && write_some(v)) return true;
+    if (wants.write_first && write_some(v, &wants)) return true;
     if (wants.turn || wants.deadline <= v->now) {
         turn(v);
         return true;
     }
-    return write_some(v) || read_some(v);
+    return write_some(v, &wants) || read_some(v, &wants); /* what did nothing has changed no wish */
 }
 
 void virtual_run(struct virtual *v) {
@@ -525,6 +528,7 @@ int virtual_connect(struct virtual *v, const char *url, const lago_connection_op
                                        .log_level = v->log_level,
                                        .callback_limit_ms = v->callback_limit_ms,
                                        .book = v->book,
+                                       .alike = v->alike,
                                        .capture = &v->capture };
     struct transport transport = { .ops = &virtual_ops, .self = v };
     return connection_new(&environment, &transport, url, options, &v->conn);

@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIRTUAL_ADDRESSES_MAX 8
+#define VIRTUAL_ADDRESSES_MAX 64
 #define VIRTUAL_START_MS      1000000u /* what the clock says at first; times of this interface count from there */
 #define VIRTUAL_NEVER         1        /* as a status: no answer ever comes */
 
@@ -52,6 +52,7 @@ struct virtual {
     int resolve_status;
     size_t address_count;                        /* default 1 */
     int connect_result;                          /* of the verb itself */
+    int adopt_result;                            /* of the verb itself */
     int connect_status[VIRTUAL_ADDRESSES_MAX];   /* by address */
     const char *endpoint[VIRTUAL_ADDRESSES_MAX]; /* default "192.0.2.<n+1>:5672" */
     bool unread_always;                          /* unread() says true; else it says whether input waits */
@@ -63,7 +64,8 @@ struct virtual {
     const lago_reason_t *secure_failure;         /* not NULL: TLS fails with it */
     uint64_t random;                             /* what the next one is; each is one more. Default 0 */
 
-    struct book *book; /* of the context; NULL (the default): none; set before virtual_connect */
+    struct book *book;   /* of the context; NULL (the default): none; set before virtual_connect */
+    struct alike *alike; /* the same */
 
     uint32_t callback_limit_ms; /* of the context; default 500; set before virtual_connect */
 
@@ -91,7 +93,8 @@ struct virtual {
     uint64_t taken; /* bytes of this link that the peer has taken */
     char host[256]; /* the last one that was looked up */
     uint16_t port;
-    uint8_t *output; /* all that the client wrote over all links */
+    uint8_t *output;    /* all that the client wrote over all links */
+    bool output_untold; /* not kept there: the tap is enough. Set behind virtual_init */
     size_t output_size, output_capacity;
     struct virtual_counts counts;
     bool finished;       /* link_finished was called */
