@@ -112,7 +112,6 @@ static void explain(struct tls_filter *f) {
 }
 
 static int fail(struct tls_filter *f) {
-    if (f->failed) return TLS_FAILED;
     f->failed = true;
     explain(f);
     if (!f->done) tls_context_shaken(f->context, f->ssl, false);

@@ -45,7 +45,7 @@ typedef struct lago_context_options {
     lago_log_cb log;            /* default: a line to stderr */
     void *log_data;
     lago_log_level_t log_level; /* what reaches `log`: this level and the more serious ones */
-    size_t read_size;           /* bytes of a read buffer, 4096 to 16 MiB; default: follows what comes, 32 KiB to 1 MiB */
+    size_t read_size;           /* bytes of a read buffer, 4096 to 16 MiB; default: follows what comes, 32 KiB to 256 KiB */
     uint32_t callback_limit_ms; /* a callback that takes longer is named in the log; default 500, LAGO_NO_TIMEOUT: none is */
     uintptr_t reserved[8];      /* zero */
 } lago_context_options_t;

@@ -484,6 +484,7 @@ static void at_paths(void **state) {
     char path[100];
     (void)state;
     snprintf(path, sizeof path, "%s/lago-proxy-%d.sock", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
+    unlink(path); /* of a process that had this number before, and was killed */
     server = (struct peer){ .echo = true, .is_unix = true };
     begin((struct proxy_options){ .path = path });
     assert_null(proxy_faults(&proxy, "down act=close byte=5000 slice_max=77"));

@@ -54,6 +54,22 @@ static void says_what_was_agreed(void **state) {
     assert_non_null(strstr(tls_filter_cipher(p->filter), "AES256"));
 }
 
+/* Whatever is asked before it is known, is not so. */
+static void says_nothing_before_it_is_known(void **state) {
+    struct pair *p = *state;
+    assert_int_equal(pair_begin(p), 0);
+    assert_false(tls_filter_is_verified(p->filter));
+    assert_false(tls_filter_is_resumed(p->filter));
+    assert_false(tls_filter_has_room(p->filter));
+    pair_run(p);
+    assert_int_equal(p->done, 1);
+    assert_int_equal(tls_filter_handshake(p->filter), 1); /* once more: it is done */
+    assert_true(tls_filter_is_verified(p->filter));
+    pair_feed(p, "no record", 9);
+    assert_int_equal(p->end, TLS_FAILED);
+    assert_false(tls_filter_is_verified(p->filter));
+}
+
 /* Names in SNI, addresses never (RFC 6066, 3); a name without the dot of the root. */
 static void names_the_server(void **state) {
     struct pair *p = *state;
@@ -212,9 +228,16 @@ static void logs_keys(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(works_in_any_pieces),   TEST(says_what_was_agreed),  TEST(names_the_server),
-        TEST(offers_alpn),           TEST(refuses_old_versions),  TEST(refuses_anonymous_servers),
-        TEST(waits_where_it_is_cut), TEST(finds_every_wrong_bit), TEST(logs_keys),
+        TEST(works_in_any_pieces),
+        TEST(says_what_was_agreed),
+        TEST(says_nothing_before_it_is_known),
+        TEST(names_the_server),
+        TEST(offers_alpn),
+        TEST(refuses_old_versions),
+        TEST(refuses_anonymous_servers),
+        TEST(waits_where_it_is_cut),
+        TEST(finds_every_wrong_bit),
+        TEST(logs_keys),
     };
     return cmocka_run_group_tests(tests, pair_make_certs, pair_free_certs);
 }

@@ -1,12 +1,15 @@
 /* Whom the filter believes, and what it says of those that it does not. The long table of bad certificates is tests/badpeers. */
 #include "pair.h"
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -150,6 +153,88 @@ static void believes_anybody_when_told_so(void **state) {
     pair_expect(pair_refused(p), LAGO_ETLS, "handshake failure", NULL);
 }
 
+/* Addresses and paths are no names to ask for (RFC 6066, 3), and nobody looks at those in the certificate. */
+static void believes_anybody_anywhere_when_told_so(void **state) {
+    static const char *const hosts[] = { "127.0.0.1", "::1", "/run/amqp.sock" };
+    struct pair *p = *state;
+    struct cert *alone = cert_new(&(struct cert_options){ .subject = "anybody" });
+    p->options.insecure_skip_verification = true;
+    pair_show(p, alone, NULL);
+    for (size_t i = 0; i < 3; i++) {
+        p->host = hosts[i];
+        pair_open(p);
+        assert_string_equal(p->server_name, "");
+        assert_false(tls_filter_is_verified(p->filter));
+        pair_end(p);
+    }
+    cert_free(alone);
+}
+
+/* ---------------------------------------------------------------- links of the application's own */
+
+static SSL_CTX *shared_ctx;
+
+static int remember(SSL_CTX *ctx, void *data) {
+    (void)data;
+    shared_ctx = ctx;
+    return 0;
+}
+
+/* @return whether they have shaken hands. */
+static bool shake_hands_with(SSL_CTX *client_ctx, SSL_CTX *server_ctx) {
+    SSL *client = SSL_new(client_ctx), *server = SSL_new(server_ctx);
+    BIO *near_end, *far_end;
+    char byte;
+    assert_int_equal(BIO_new_bio_pair(&near_end, 0, &far_end, 0), 1);
+    SSL_set_bio(client, near_end, near_end);
+    SSL_set_bio(server, far_end, far_end);
+    SSL_set_connect_state(client);
+    SSL_set_accept_state(server);
+    for (int i = 0; i < 20; i++) { /* with the tickets behind it */
+        (void)SSL_read(client, &byte, 1);
+        (void)SSL_read(server, &byte, 1);
+    }
+    bool good = SSL_is_init_finished(client) && SSL_is_init_finished(server);
+    SSL_free(client);
+    SSL_free(server);
+    ERR_clear_error();
+    return good;
+}
+
+static long size_of(const char *path) {
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    long size = ftell(file);
+    fclose(file);
+    return size;
+}
+
+/* `configure` is given the SSL_CTX itself: what is made of it elsewhere is verified by it, and else nothing to lago. */
+static void links_of_others_on_its_context(void **state) {
+    struct pair *p = *state;
+    char path[] = "/tmp/lago-keys-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    p->options.configure = remember;
+    p->options.key_log_file = path;
+    pair_open(p);
+    long size = size_of(path);
+    assert_true(size > 0);
+    assert_true(shake_hands_with(shared_ctx, p->server_ctx));
+    struct cert *stranger = cert_new(&(struct cert_options){ .issuer = pair_stranger_ca, .names = "DNS:" PAIR_NAME });
+    pair_show(p, stranger, NULL);
+    assert_false(shake_hands_with(shared_ctx, p->server_ctx));
+    pair_show(p, pair_leaf, NULL);
+    assert_int_equal(size_of(path), size);
+    pair_end(p);
+    pair_open(p);
+    assert_true(tls_filter_is_resumed(p->filter)); /* by its own session */
+    assert_int_equal(unlink(path), 0);
+    cert_free(stranger);
+}
+
 /* ---------------------------------------------------------------- a lenient hook */
 
 static int forgive(int good, X509_STORE_CTX *store) {
@@ -257,6 +342,8 @@ int main(void) {
         TEST(believes_names_and_addresses),
         TEST(refuses_hosts_that_are_no_names),
         TEST(believes_anybody_when_told_so),
+        TEST(believes_anybody_anywhere_when_told_so),
+        TEST(links_of_others_on_its_context),
         TEST(a_lenient_hook_does_not_weaken_the_name),
         TEST(a_lenient_hook_may_trust_strangers),
         TEST(nobody_is_anonymous),

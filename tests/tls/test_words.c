@@ -2,6 +2,7 @@
 #include "pair.h"
 #include "tls_words.h"
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -118,12 +119,96 @@ static void words_of_errors(void **state) {
     assert_non_null(strstr(words, "OpenSSL error "));
 }
 
+/* ---------------------------------------------------------------- errors as OpenSSL leaves them */
+
+/* After this error of its SSL library (0: none), with this verdict on the certificate, and these first bytes. */
+static lago_reason_t failure(int error, long verdict, bool done, const char *first) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    struct tls_peer peer = { .name = PAIR_NAME };
+    lago_reason_t reason;
+    assert_non_null(ssl);
+    ERR_clear_error();
+    peer.first_size = strlen(first);
+    memcpy(peer.first, first, strlen(first));
+    SSL_set_verify_result(ssl, verdict);
+    if (error) ERR_raise(ERR_LIB_SSL, error);
+    tls_failure(ssl, &peer, done, &reason);
+    assert_int_equal(ERR_peek_error(), 0);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    return reason;
+}
+
+/* What is to be done about each verdict. */
+static void knows_verdicts(void **state) {
+    static const struct {
+        long verdict;
+        const char *hint;
+    } rows[] = {
+        { X509_V_ERR_HOSTNAME_MISMATCH, "set server_name" },
+        { X509_V_ERR_IP_ADDRESS_MISMATCH, "set server_name" },
+        { X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "ca_file" },
+        { X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, "ca_file" },
+        { X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, "ca_file" },
+        { X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, "ca_file" },
+        { X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, "ca_file" },
+        { X509_V_ERR_CERT_HAS_EXPIRED, "renew the broker's certificate" },
+        { X509_V_ERR_CERT_NOT_YET_VALID, "this machine's clock" },
+        { X509_V_ERR_CERT_REVOKED, "do not trust it" },
+        { X509_V_ERR_UNABLE_TO_GET_CRL, "crl_file has no list" },
+        { X509_V_ERR_INVALID_PURPOSE, "not made for servers" },
+        { X509_V_ERR_EE_KEY_TOO_SMALL, "too weak" },
+        { X509_V_ERR_CA_KEY_TOO_SMALL, "too weak" },
+        { X509_V_ERR_CA_MD_TOO_WEAK, "too weak" },
+        { X509_V_ERR_CRL_HAS_EXPIRED, "newest list" },
+        { X509_V_ERR_CERT_SIGNATURE_FAILURE, "an impostor" },
+        { X509_V_ERR_CRL_SIGNATURE_FAILURE, "an impostor" },
+        { X509_V_ERR_PATH_LENGTH_EXCEEDED, "has to mend this" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        lago_reason_t reason = failure(SSL_R_CERTIFICATE_VERIFY_FAILED, rows[i].verdict, false, "");
+        pair_expect(&reason, LAGO_ECERTIFICATE, X509_verify_cert_error_string(rows[i].verdict), rows[i].hint);
+        assert_int_equal(reason.tls_verify_result, rows[i].verdict);
+        assert_int_equal(strstr(reason.detail, PAIR_NAME) != NULL, i < 2); /* the name is of interest where it is wrong */
+    }
+}
+
+/* Before the handshake is done these mean that something else is spoken there; behind it, that a record is broken. */
+static void knows_errors_that_mean_no_tls(void **state) {
+    static const int errors[] = { SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST,
+                                  SSL_R_PACKET_LENGTH_TOO_LONG, SSL_R_RECORD_LENGTH_MISMATCH };
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        lago_reason_t reason = failure(errors[i], X509_V_OK, false, "AM");
+        pair_expect(&reason, LAGO_ETLS, "does not speak TLS; it begins with \"AM\"", "5671");
+        reason = failure(errors[i], X509_V_OK, true, "");
+        pair_expect(&reason, LAGO_ETLS, "", "a broken peer");
+        assert_null(strstr(reason.detail, "does not speak TLS"));
+    }
+}
+
+static void says_something_without_an_error(void **state) {
+    (void)state;
+    lago_reason_t reason = failure(0, X509_V_OK, true, "");
+    pair_expect(&reason, LAGO_ETLS, "the link is broken", "a broken peer");
+    reason = failure(0, X509_V_OK, false, "");
+    pair_expect(&reason, LAGO_ETLS, "goodbye in the handshake", "a broken peer");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(knows_what_is_no_tls),        TEST(knows_alerts), TEST(knows_a_late_alert), TEST(knows_a_goodbye_in_the_handshake),
+        TEST(knows_what_is_no_tls),
+        TEST(knows_alerts),
+        TEST(knows_a_late_alert),
+        TEST(knows_a_goodbye_in_the_handshake),
         cmocka_unit_test(words_of_errors),
+        cmocka_unit_test(knows_verdicts),
+        cmocka_unit_test(knows_errors_that_mean_no_tls),
+        cmocka_unit_test(says_something_without_an_error),
     };
     return cmocka_run_group_tests(tests, pair_make_certs, pair_free_certs);
 }

@@ -220,6 +220,7 @@ static void bind_unix(struct peer *peer) {
     static unsigned number;
     const char *directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     snprintf(peer->host, sizeof peer->host, "%s/lago-%ld-%u.sock", directory, (long)getpid(), number++);
+    unlink(peer->host); /* of a process that had this number before, and was killed */
     assert_int_equal(uv_pipe_bind(&peer->listener.pipe, peer->host), 0);
 }
 
@@ -253,17 +254,19 @@ void peer_read(struct peer *peer) {
     for (int i = 0; i < peer->client_count; i++) uv_read_start(&peer->clients[i].uv.stream, on_alloc, on_read);
 }
 
+void peer_leave(struct peer *peer, int client) {
+    struct peer_client *leaving = &peer->clients[client];
+    if (peer_is_gone(peer, client)) return;
+    if (leaving->tls != NULL) {
+        peer_tls_close(leaving->tls);
+        collect(leaving);
+    }
+    drop(leaving);
+}
+
 void peer_close(struct peer *peer) {
     if (!uv_is_closing(&peer->listener.handle)) uv_close(&peer->listener.handle, NULL);
-    for (int i = 0; i < peer->client_count; i++) {
-        struct peer_client *client = &peer->clients[i];
-        if (uv_is_closing(&client->uv.handle)) continue;
-        if (client->tls != NULL) {
-            peer_tls_close(client->tls);
-            collect(client);
-        }
-        drop(client);
-    }
+    for (int i = 0; i < peer->client_count; i++) peer_leave(peer, i);
 }
 
 /* ---------------------------------------------------------------- running */

@@ -70,6 +70,7 @@ void peer_renew_keys(struct peer *peer, int client); /* TLS: KeyUpdate, and the 
 
 /* Everything; idempotent. TLS says goodbye. */
 void peer_close(struct peer *peer);
+void peer_leave(struct peer *peer, int client); /* FIN; TLS says goodbye */
 void peer_cut(struct peer *peer, int client);   /* FIN, without a goodbye */
 void peer_abort(struct peer *peer, int client); /* RST, where there is such a thing */
 bool peer_is_gone(const struct peer *peer, int client);

@@ -66,21 +66,55 @@ static void a_capture_has_the_time_of_day(void **state) {
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* All of it, or none: memory of one would be given back to another. */
+static void an_allocator_is_given_whole(void **state) {
+    (void)state;
+    uv_loop_t loop;
+    lago_context_t *context;
+    struct fail_alloc fail;
+    fail_alloc_init(&fail);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    for (unsigned given = 0; given < 8; given++) {
+        lago_context_options_t options = { .allocator = { .data = &fail }, .callback_limit_ms = 70 };
+        if (given & 1) options.allocator.malloc = fail.allocator.malloc;
+        if (given & 2) options.allocator.realloc = fail.allocator.realloc;
+        if (given & 4) options.allocator.free = fail.allocator.free;
+        bool good = given == 0 || given == 7;
+        assert_int_equal(lago_context_new(&loop, &options, &context), good ? 0 : LAGO_EINVAL);
+        assert_int_equal(context != NULL, good);
+        if (!good) continue;
+        assert_int_equal(context->environment.callback_limit_ms, 70);
+        assert_int_equal(fail.live_count > 0, given == 7);
+        lago_context_free(context);
+    }
+    fail_alloc_check(&fail);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 static void default_log_is_a_line_on_stderr(void **state) {
     (void)state;
     uv_loop_t loop;
     lago_context_t *context;
     int ends[2], saved = dup(STDERR_FILENO);
-    char line[64] = "";
+    char lines[256] = "";
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(lago_context_new(&loop, NULL, &context), 0);
     assert_int_equal(context->environment.log_level, LAGO_LOG_WARNING);
     assert_int_equal(pipe(ends), 0);
     dup2(ends[1], STDERR_FILENO);
-    context->environment.log(LAGO_LOG_WARNING, "it rains", context->environment.log_data);
+    for (int level = LAGO_LOG_DEFAULT; level <= LAGO_LOG_TRACE; level++)
+        context->environment.log((lago_log_level_t)level, "it rains", context->environment.log_data);
+    context->environment.log((lago_log_level_t)99, "it rains", context->environment.log_data);
     dup2(saved, STDERR_FILENO);
-    assert_true(read(ends[0], line, sizeof line - 1) > 0);
-    assert_string_equal(line, "lago: warning: it rains\n");
+    assert_true(read(ends[0], lines, sizeof lines - 1) > 0);
+    assert_string_equal(lines, "lago: log: it rains\n"
+                               "lago: log: it rains\n"
+                               "lago: error: it rains\n"
+                               "lago: warning: it rains\n"
+                               "lago: info: it rains\n"
+                               "lago: debug: it rains\n"
+                               "lago: trace: it rains\n"
+                               "lago: log: it rains\n");
     close(ends[0]);
     close(ends[1]);
     close(saved);
@@ -283,6 +317,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(a_capture_has_the_time_of_day),
+        cmocka_unit_test(an_allocator_is_given_whole),
         cmocka_unit_test(default_log_is_a_line_on_stderr),
         cmocka_unit_test(three_connections_share_one_buffer),
         cmocka_unit_test(a_buffer_that_is_held_makes_room_for_another),

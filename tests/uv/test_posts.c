@@ -108,6 +108,11 @@ static void count(lago_connection_t *conn, int status, void *data) {
     ++*(int *)data;
 }
 
+static void count_canceled(lago_connection_t *conn, int status, void *data) {
+    assert_int_equal(status, LAGO_ECANCELED);
+    count(conn, status, data);
+}
+
 static void a_wake_up_runs_a_bounded_number(void **state) {
     (void)state;
     uv_loop_t loop;
@@ -208,6 +213,62 @@ static void arguments(void **state) {
     assert_int_equal(lago_post(NULL, count, NULL), LAGO_EINVAL);
     assert_null(lago_poster_ref(NULL));
     lago_poster_unref(NULL);
+    uv_loop_t loop;
+    lago_connection_t *conn;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(lago_connect(&loop, "127.0.0.1:1", NULL, &conn), 0);
+    assert_int_equal(lago_connection_poster(conn, NULL), LAGO_EINVAL);
+    assert_int_equal(lago_connection_poster(conn, &poster), 0);
+    assert_int_equal(lago_post(poster, NULL, NULL), LAGO_EINVAL);
+    lago_poster_unref(poster);
+    fake_end(conn, false);
+    run_to_end(&loop);
+    fake_free(conn);
+}
+
+/* Whoever asks gets the same one, and counts for himself; behind the end of posts there is none. */
+static void a_connection_has_one_poster(void **state) {
+    (void)state;
+    uv_loop_t loop;
+    lago_connection_t *conn;
+    lago_poster_t *posters[2], *late;
+    int ran = 0;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(lago_connect(&loop, "127.0.0.1:1", NULL, &conn), 0);
+    for (int i = 0; i < 2; i++) assert_int_equal(lago_connection_poster(conn, &posters[i]), 0);
+    assert_ptr_equal(posters[0], posters[1]);
+    lago_poster_unref(posters[0]);
+    assert_int_equal(lago_post(posters[1], count, &ran), 0);
+    run_until_count(&loop, &ran, 1);
+    conn->transport.ops->cancel_posts(conn->transport.self);
+    assert_int_equal(lago_post(posters[1], count, &ran), LAGO_ECLOSED);
+    assert_int_equal(lago_connection_poster(conn, &late), LAGO_ECLOSED);
+    assert_null(late);
+    lago_poster_unref(posters[1]);
+    fake_end(conn, false);
+    run_to_end(&loop);
+    fake_free(conn);
+    assert_int_equal(ran, 1);
+}
+
+/* The last one of a wake-up: those behind it are canceled by then, and nobody is woken for them. */
+static void the_last_of_a_wake_up_may_end_the_connection(void **state) {
+    (void)state;
+    uv_loop_t loop;
+    lago_connection_t *conn;
+    lago_poster_t *poster;
+    int before = 0, behind = 0;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(lago_connect(&loop, "127.0.0.1:1", NULL, &conn), 0);
+    assert_int_equal(lago_connection_poster(conn, &poster), 0);
+    for (int i = 0; i < 255; i++) assert_int_equal(lago_post(poster, count, &before), 0);
+    assert_int_equal(lago_post(poster, end_in_post, NULL), 0);
+    for (int i = 0; i < 5; i++) assert_int_equal(lago_post(poster, count_canceled, &behind), 0);
+    run_to_end(&loop);
+    assert_int_equal(before, 255);
+    assert_int_equal(behind, 5);
+    lago_poster_unref(poster);
+    fake_free(conn);
 }
 
 static void a_poster_does_not_keep_the_loop(void **state) {
@@ -236,6 +297,8 @@ int main(void) {
         cmocka_unit_test(a_freed_handle_is_not_shown),
         cmocka_unit_test(without_cancel_they_run_when_the_handles_close),
         cmocka_unit_test(a_post_may_end_the_connection),
+        cmocka_unit_test(the_last_of_a_wake_up_may_end_the_connection),
+        cmocka_unit_test(a_connection_has_one_poster),
         cmocka_unit_test(arguments),
         cmocka_unit_test(a_poster_does_not_keep_the_loop),
     };

@@ -20,41 +20,8 @@
 #define READ_SIZE   4096
 #define RECORD      16384 /* of TLS: comes whole or not at all */
 
-struct room {
-    uv_loop_t loop;
-    struct peer peer;
-    lago_context_t *context;
-    lago_connection_t *conn;
-};
-
-/* A connection to a peer; reads of 4096 bytes at most. */
-static void enter(struct room *room, struct peer peer) {
-    room->peer = peer;
-    assert_int_equal(uv_loop_init(&room->loop), 0);
-    way_listen(&room->peer, &room->loop);
-    assert_int_equal(lago_context_new(&room->loop, &(lago_context_options_t){ .read_size = READ_SIZE }, &room->context), 0);
-    room->conn = way_connect(&room->peer, &room->loop, room->context);
-    way_run_until_up(&room->peer, &room->loop, room->conn);
-    run_a_while(&room->loop); /* what TLS has to say behind its handshake */
-}
-
-static void leave(struct room *room) {
-    fake_end(room->conn, true);
-    peer_close(&room->peer);
-    lago_context_free(room->context);
-    run_to_end(&room->loop);
-    fake_free(room->conn);
-}
-
-static uint8_t *pattern(size_t size) {
-    uint8_t *data = malloc(size);
-    assert_non_null(data);
-    for (size_t i = 0; i < size; i++) data[i] = (uint8_t)(i * 31 + i / 4096);
-    return data;
-}
-
 /* Until the kernel takes no more. */
-static void fill(struct room *room) {
+static void fill(struct way_room *room) {
     size_t before;
     do {
         before = room->conn->output_done;
@@ -62,12 +29,12 @@ static void fill(struct room *room) {
     } while (room->conn->output_done > before);
 }
 
-static uint64_t taken(struct room *room, bool *waiting) {
+static uint64_t taken(struct way_room *room, bool *waiting) {
     return room->conn->transport.ops->taken(room->conn->transport.self, waiting);
 }
 
 /* When nothing waits any more: the peer's kernel may acknowledge a little later than the peer has read. */
-static uint64_t taken_at_last(struct room *room) {
+static uint64_t taken_at_last(struct way_room *room) {
     uint64_t patience = uv_hrtime() + PATIENCE_NS, number;
     bool waiting;
     do {
@@ -80,10 +47,10 @@ static uint64_t taken_at_last(struct room *room) {
 
 static void big_output_to_a_slow_reader(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     bool waiting;
-    uint8_t *data = pattern(BIG);
-    enter(&room, (struct peer){ .asleep = true });
+    uint8_t *data = way_pattern(BIG);
+    way_enter(&room, (struct peer){ .asleep = true }, READ_SIZE);
     fake_send(room.conn, data, BIG);
     fill(&room);
     assert_in_range(room.conn->output_done, 1, BIG - 1);
@@ -99,17 +66,17 @@ static void big_output_to_a_slow_reader(void **state) {
     assert_memory_equal(room.peer.received, data, PEER_KEPT);
     assert_int_equal(room.conn->counts[FAKE_WRITE_FAILED], 0);
     assert_true(taken_at_last(&room) > stalled);
-    leave(&room);
+    way_leave(&room, true);
     free(data);
 }
 
 /* Without a byte of ours: what stalls is judged by it. */
 static void what_the_peer_takes_is_seen(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     bool waiting;
-    uint8_t *data = pattern(BIG);
-    enter(&room, (struct peer){ .asleep = true });
+    uint8_t *data = way_pattern(BIG);
+    way_enter(&room, (struct peer){ .asleep = true }, READ_SIZE);
     fake_send(room.conn, data, BIG);
     fill(&room);
     room.conn->output_size = room.conn->output_done; /* that was all */
@@ -121,40 +88,40 @@ static void what_the_peer_takes_is_seen(void **state) {
     run_until_size(&room.loop, &room.peer.received_size, room.conn->output_size);
     assert_int_equal(room.conn->counts[FAKE_WRITTEN], written);
     assert_true(taken_at_last(&room) > stalled);
-    leave(&room);
+    way_leave(&room, true);
     free(data);
 }
 
 static void everything_of_a_turn_leaves_in_one_write(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     for (int i = 0; i < 50; i++) fake_send(room.conn, "frame", 5);
     uv_run(&room.loop, UV_RUN_NOWAIT);
     assert_int_equal(room.conn->counts[FAKE_WRITTEN], 1);
     assert_int_equal(room.conn->output_done, 250);
-    leave(&room);
+    way_leave(&room, true);
 }
 
 static void echo_is_intact(void **state) {
     (void)state;
-    struct room room;
-    uint8_t *data = pattern(BIG / 8);
-    enter(&room, (struct peer){ .echo = true });
+    struct way_room room;
+    uint8_t *data = way_pattern(BIG / 8);
+    way_enter(&room, (struct peer){ .echo = true }, READ_SIZE);
     fake_send(room.conn, data, BIG / 8);
     run_until_size(&room.loop, &room.conn->received_size, BIG / 8);
     assert_memory_equal(room.conn->received, data, BIG / 8);
     assert_int_equal(room.conn->largest_input, READ_SIZE);
-    leave(&room);
+    way_leave(&room, true);
     free(data);
 }
 
 static void one_read_for_each_wake_up(void **state) {
     (void)state;
-    struct room room;
-    uint8_t *data = pattern(65536);
+    struct way_room room;
+    uint8_t *data = way_pattern(65536);
     int most = way_is_tls() ? RECORD / READ_SIZE : 1;
-    enter(&room, (struct peer){ .echo = false });
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     peer_write(&room.peer, 0, data, 65536);
     while (room.conn->received_size < 65536) {
         int reads = room.conn->counts[FAKE_INPUT];
@@ -162,15 +129,15 @@ static void one_read_for_each_wake_up(void **state) {
         assert_in_range(room.conn->counts[FAKE_INPUT] - reads, 0, most);
     }
     assert_memory_equal(room.conn->received, data, 65536);
-    leave(&room);
+    way_leave(&room, true);
     free(data);
 }
 
 static void input_that_is_not_taken_stays(void **state) {
     (void)state;
-    struct room room;
-    uint8_t *data = pattern(20000);
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    uint8_t *data = way_pattern(20000);
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.conn->hold = true;
     peer_write(&room.peer, 0, data, 20000);
     run_until_count(&room.loop, &room.conn->counts[FAKE_INPUT], 1);
@@ -185,14 +152,14 @@ static void input_that_is_not_taken_stays(void **state) {
     fake_wake(room.conn);
     run_until_size(&room.loop, &room.conn->received_size, 20000);
     assert_memory_equal(room.conn->received, data, 20000);
-    leave(&room);
+    way_leave(&room, true);
     free(data);
 }
 
 static void held_input_survives_its_link(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.conn->hold = true;
     peer_write(&room.peer, 0, "message", 7);
     run_until_count(&room.loop, &room.conn->counts[FAKE_INPUT], 1);
@@ -200,13 +167,13 @@ static void held_input_survives_its_link(void **state) {
     run_a_while(&room.loop);
     assert_memory_equal(room.conn->borrowed, "message", 7);
     assert_int_equal(room.conn->counts[FAKE_LOST], 0); /* no call for a link that was hung up */
-    leave(&room);
+    way_leave(&room, true);
 }
 
 static void not_reading_leaves_bytes_in_the_kernel(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.conn->wants.read = false;
     fake_wake(room.conn);
     uv_run(&room.loop, UV_RUN_NOWAIT);
@@ -227,14 +194,14 @@ static void not_reading_leaves_bytes_in_the_kernel(void **state) {
     assert_true(room.conn->transport.ops->unread(room.conn->transport.self)); /* an end is something to read, too */
     fake_hang_up(room.conn, false);
     assert_false(room.conn->transport.ops->unread(room.conn->transport.self));
-    leave(&room);
+    way_leave(&room, true);
 }
 
 /* What the broker said before it closed is the better reason, so it is read after a failed write. */
 static void reading_goes_on_after_a_failed_write(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .reset = true });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .reset = true }, READ_SIZE);
     room.conn->wants.read = false;
     fake_send(room.conn, "x", 1);
     while (!peer_is_gone(&room.peer, 0)) uv_run(&room.loop, UV_RUN_ONCE);
@@ -249,17 +216,17 @@ static void reading_goes_on_after_a_failed_write(void **state) {
     room.conn->wants.read = true;
     fake_wake(room.conn);
     run_until_count(&room.loop, &room.conn->counts[FAKE_LOST], 1);
-    leave(&room);
+    way_leave(&room, true);
 }
 
 /* The first full send buffer needs one more. What the kernel took before has left all the same: nobody shall publish it again. */
 static void without_a_descriptor_nothing_is_unsaid(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     struct rlimit limit, none;
     if (way_is_tls()) skip(); /* written is what was encrypted */
-    uint8_t *data = pattern(BIG);
-    enter(&room, (struct peer){ .asleep = true });
+    uint8_t *data = way_pattern(BIG);
+    way_enter(&room, (struct peer){ .asleep = true }, READ_SIZE);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
@@ -271,29 +238,29 @@ static void without_a_descriptor_nothing_is_unsaid(void **state) {
     run_until_size(&room.loop, &room.peer.received_size, room.conn->output_done);
     run_a_while(&room.loop);
     assert_int_equal(room.peer.received_size, room.conn->output_done);
-    leave(&room);
+    way_leave(&room, true);
     free(data);
 }
 
 static void a_blocked_write_learns_of_the_reset(void **state) {
     (void)state;
-    struct room room;
-    uint8_t *data = pattern(BIG);
-    enter(&room, (struct peer){ .asleep = true });
+    struct way_room room;
+    uint8_t *data = way_pattern(BIG);
+    way_enter(&room, (struct peer){ .asleep = true }, READ_SIZE);
     room.conn->wants.read = false;
     fake_send(room.conn, data, BIG);
     fill(&room);
     peer_abort(&room.peer, 0);
     run_until_count(&room.loop, &room.conn->counts[FAKE_WRITE_FAILED], 1);
-    leave(&room);
+    way_leave(&room, true);
     free(data);
 }
 
 /* In a child: writes to a peer that is gone must not end the process, and the disposition is not touched. */
 static void write_to_the_dead(void) {
-    struct room room;
+    struct way_room room;
     signal(SIGPIPE, SIG_DFL);
-    enter(&room, (struct peer){ .asleep = true });
+    way_enter(&room, (struct peer){ .asleep = true }, READ_SIZE);
     room.conn->wants.read = false;
     peer_close(&room.peer);
     uv_run(&room.loop, UV_RUN_NOWAIT);

@@ -183,6 +183,29 @@ static void keepalive_alone_is_the_systems(void **state) {
     leave();
 }
 
+/* As pika: any of them turns it on. */
+static void each_option_of_keepalive_turns_it_on(void **state) {
+    (void)state;
+    static const lago_tcp_options_t options[] = { { .keepidle_s = 7 }, { .keepintvl_s = 7 }, { .keepcnt = 7 } };
+    static const int names[] = { TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT };
+    for (int i = 0; i < 3; i++) {
+        enter((struct peer){ .echo = true });
+        connect_with_options(options[i]);
+        assert_int_equal(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option(IPPROTO_TCP, names[i]), 7);
+        assert_int_not_equal(option(IPPROTO_TCP, names[(i + 1) % 3]), 7);
+        leave();
+    }
+}
+
+static void dial_again(void) {
+    fake_hang_up(room.conn, false);
+    room.conn->dialed = false;
+    room.conn->wants.turn = true;
+    fake_wake(room.conn);
+    run_until(&room.loop, &room.conn->up);
+}
+
 static void connects_from_an_address(void **state) {
     (void)state;
     struct sockaddr_in address;
@@ -193,6 +216,21 @@ static void connects_from_an_address(void **state) {
     assert_echo();
     assert_int_equal(uv_tcp_getpeername(&room.peer.clients[0].uv.tcp, (struct sockaddr *)&address, &size), 0);
     assert_int_equal(ntohl(address.sin_addr.s_addr), 0x7f000005);
+    room.conn->local_address = "127.0.0.6"; /* each time anew */
+    dial_again();
+    run_until_count(&room.loop, &room.peer.client_count, 2);
+    assert_int_equal(uv_tcp_getpeername(&room.peer.clients[1].uv.tcp, (struct sockaddr *)&address, &size), 0);
+    assert_int_equal(ntohl(address.sin_addr.s_addr), 0x7f000006);
+    leave();
+}
+
+/* From no address at all: there is none on a path. */
+static void a_path_needs_no_address(void **state) {
+    (void)state;
+    enter((struct peer){ .is_unix = true, .echo = true });
+    dial(room.peer.url);
+    room.conn->local_address = "127.0.0.5";
+    assert_echo();
     leave();
 }
 
@@ -304,6 +342,10 @@ static void streams_that_are_no_links(void **state) {
     assert_refused((uv_stream_t *)&listener, 0, UV_ENOTCONN);
     assert_refused((uv_stream_t *)&ipc, 0, LAGO_EINVAL);
     assert_refused((uv_stream_t *)&one_way, 0, UV_ENOTSOCK);
+    uv_udp_t datagrams; /* cast by mistake */
+    assert_int_equal(uv_udp_init(&room.loop, &datagrams), 0);
+    assert_refused((uv_stream_t *)(void *)&datagrams, 0, UV_ENOTSOCK);
+    uv_close((uv_handle_t *)&datagrams, NULL);
     uv_close((uv_handle_t *)&unconnected, NULL);
     uv_close((uv_handle_t *)&listener, NULL);
     uv_close((uv_handle_t *)&ipc, NULL);
@@ -413,6 +455,23 @@ static void reading_is_taken_over(void **state) {
     assert_int_equal(freed, 1);
 }
 
+/* It is closed all the same; its memory is nobody's but the caller's. */
+static void a_stream_need_not_be_given_back(void **state) {
+    (void)state;
+    uv_pipe_t handle;
+    int pair[2];
+    char answer[8];
+    enter((struct peer){ .echo = true });
+    open_pipe(&handle, 0, pair);
+    assert_int_equal(connect_with((lago_connection_options_t){ .stream = (uv_stream_t *)&handle }), 0);
+    fake_send(room.conn, "for you", 7);
+    run_a_while(&room.loop);
+    assert_int_equal(read(pair[1], answer, sizeof answer), 7);
+    leave();
+    assert_int_equal(read(pair[1], answer, sizeof answer), 0);
+    close(pair[1]);
+}
+
 static void a_blocking_stream_does_not_block(void **state) {
     (void)state;
     static uint8_t flood[4 << 20];
@@ -515,7 +574,10 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(defaults_of_sockets, way_begin, way_end),
         cmocka_unit_test_setup_teardown(options_reach_the_socket, way_begin, way_end),
         cmocka_unit_test_setup_teardown(keepalive_alone_is_the_systems, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(each_option_of_keepalive_turns_it_on, way_begin, way_end),
         cmocka_unit_test_setup_teardown(connects_from_an_address, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(a_path_needs_no_address, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(a_stream_need_not_be_given_back, way_begin, way_end),
         cmocka_unit_test_setup_teardown(from_an_address_of_another_family, way_begin, way_end),
         cmocka_unit_test_setup_teardown(from_no_address, way_begin, way_end),
         cmocka_unit_test_setup_teardown(from_somebody_elses_address, way_begin, way_end),

@@ -44,6 +44,7 @@ static void connect_validates(void **state) {
     assert_int_equal(lago_connect(&loop, "h:1", NULL, NULL), LAGO_EINVAL);
     assert_int_equal(lago_connect(&loop, "h:1", &(lago_connection_options_t){ .parameters = &parameters }, &conn), LAGO_EINVAL);
     assert_int_equal(lago_connect(&loop, "h:1", &(lago_connection_options_t){ .reserved = { 0, 1 } }, &conn), LAGO_EINVAL);
+    assert_int_equal(lago_connect(&loop, NULL, &(lago_connection_options_t){ .parameters_count = 2 }, &conn), LAGO_EINVAL);
     assert_int_equal(lago_connect(&other, "h:1", &(lago_connection_options_t){ .context = context }, &conn), LAGO_EINVAL);
     assert_int_equal(lago_connect(&loop, "no port", NULL, &conn), LAGO_EURL); /* and nothing is left in the loop */
     assert_null(conn);
@@ -145,13 +146,21 @@ static void nonsense_does_not_resolve(void **state) {
 
 static void bad_option_names_the_endpoint(void **state) {
     (void)state;
-    uv_loop_t loop;
-    lago_connection_t *conn = start(&loop, "127.0.0.1:1");
-    conn->tcp_options = (lago_tcp_options_t){ .keepidle_s = 60, .keepintvl_s = 10, .keepcnt = 100000 }; /* tcp(7): at most 127 */
-    run_until_count(&loop, &conn->counts[FAKE_CONNECTED], 1);
-    assert_int_equal(conn->connected_status, UV_EINVAL);
-    assert_string_equal(conn->endpoint, "127.0.0.1:1");
-    end_now(conn, &loop);
+    /* tcp(7): at most 32767, 32767 and 127 */
+    static const lago_tcp_options_t bad[] = { { .keepidle_s = 40000, .keepintvl_s = 10, .keepcnt = 5 },
+                                              { .keepidle_s = 60, .keepintvl_s = 40000, .keepcnt = 5 },
+                                              { .keepidle_s = 60, .keepintvl_s = 10, .keepcnt = 100000 },
+                                              { .keepcnt = UINT32_MAX, .user_timeout_ms = 5 },
+                                              { .keepintvl_s = UINT32_MAX } };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        uv_loop_t loop;
+        lago_connection_t *conn = start(&loop, "127.0.0.1:1");
+        conn->tcp_options = bad[i];
+        run_until_count(&loop, &conn->counts[FAKE_CONNECTED], 1);
+        assert_int_equal(conn->connected_status, UV_EINVAL);
+        assert_string_equal(conn->endpoint, "127.0.0.1:1");
+        end_now(conn, &loop);
+    }
 }
 
 static void good_options_are_taken(void **state) {
@@ -166,12 +175,46 @@ static void good_options_are_taken(void **state) {
     end_now(conn, &loop);
 }
 
+/* Where there is no link, nothing of it is known, and nothing can be asked of it. */
+static void there_is_nothing_to_ask_without_a_link(void **state) {
+    (void)state;
+    uv_loop_t loop;
+    lago_connection_t *conn = start(&loop, "127.0.0.1:1");
+    const struct transport_ops *ops = conn->transport.ops;
+    void *self = conn->transport.self;
+    bool waiting = true;
+    assert_int_equal(ops->taken(self, &waiting), 0);
+    assert_false(waiting);
+    assert_false(ops->unread(self));
+    assert_false(ops->is_private(self));
+    assert_string_equal(ops->tls(self).version, "");
+    assert_string_equal(ops->tls(self).cipher, "");
+    assert_int_equal(ops->secure(self, 0, "h"), LAGO_EINVAL);
+    assert_int_equal(ops->connect(self, 0), LAGO_EINVAL);
+    assert_int_equal(ops->adopt(self), LAGO_EINVAL);
+    assert_string_equal(ops->endpoint(self, 0), "");
+    assert_true(ops->random(self) != ops->random(self));
+    end_now(conn, &loop);
+}
+
 /* ---------------------------------------------------------------- ends */
 
 static void end_before_the_loop_runs(void **state) {
     (void)state;
     uv_loop_t loop;
     end_now(start(&loop, "127.0.0.1:1"), &loop);
+}
+
+/* Another thread's post, or the last call of the application, may wake what is about to go. */
+static void wake_behind_the_end(void **state) {
+    (void)state;
+    uv_loop_t loop;
+    lago_connection_t *conn = start(&loop, "127.0.0.1:1");
+    run_until_count(&loop, &conn->counts[FAKE_CONNECTED], 1);
+    fake_end(conn, false);
+    conn->transport.ops->wake(conn->transport.self);
+    run_to_end(&loop);
+    fake_free(conn);
 }
 
 static enum fake_call stage;
@@ -339,6 +382,8 @@ int main(void) {
         cmocka_unit_test(nonsense_does_not_resolve),
         cmocka_unit_test(bad_option_names_the_endpoint),
         cmocka_unit_test(good_options_are_taken),
+        cmocka_unit_test(there_is_nothing_to_ask_without_a_link),
+        cmocka_unit_test(wake_behind_the_end),
         cmocka_unit_test(end_before_the_loop_runs),
         cmocka_unit_test(end_in_every_call),
         cmocka_unit_test(end_while_looking_up),

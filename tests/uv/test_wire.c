@@ -14,44 +14,8 @@
 
 #define READ_SIZE 4096
 
-struct room {
-    uv_loop_t loop;
-    struct peer peer;
-    lago_context_t *context;
-    lago_connection_t *conn;
-};
-
-static void open_room(struct room *room, struct peer peer) {
-    room->peer = peer;
-    assert_int_equal(uv_loop_init(&room->loop), 0);
-    way_listen(&room->peer, &room->loop);
-    assert_int_equal(lago_context_new(&room->loop, &(lago_context_options_t){ .read_size = READ_SIZE }, &room->context), 0);
-}
-
-static void enter(struct room *room, struct peer peer) {
-    open_room(room, peer);
-    room->conn = way_connect(&room->peer, &room->loop, room->context);
-    way_run_until_up(&room->peer, &room->loop, room->conn);
-    run_a_while(&room->loop); /* what TLS has to say behind its handshake */
-}
-
-static void leave(struct room *room) {
-    fake_end(room->conn, false);
-    peer_close(&room->peer);
-    lago_context_free(room->context);
-    run_to_end(&room->loop);
-    fake_free(room->conn);
-}
-
-static uint8_t *pattern(size_t size) {
-    uint8_t *data = malloc(size);
-    assert_non_null(data);
-    for (size_t i = 0; i < size; i++) data[i] = (uint8_t)(i * 31 + i / 4096);
-    return data;
-}
-
 /* Nothing is due, whatever the client would like to write or read: the loop sleeps. */
-static void assert_asleep(struct room *room) {
+static void assert_asleep(struct way_room *room) {
     run_a_while(&room->loop);
     assert_int_not_equal(uv_backend_timeout(&room->loop), 0);
 }
@@ -60,8 +24,8 @@ static void assert_asleep(struct room *room) {
 
 static void what_it_said_comes_before_its_end(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     peer_write(&room.peer, 0, "bye", 3);
     peer_close(&room.peer);
     run_until_count(&room.loop, &room.conn->counts[FAKE_LOST], 1);
@@ -69,29 +33,29 @@ static void what_it_said_comes_before_its_end(void **state) {
     assert_int_equal(room.conn->received_size, 3);
     assert_memory_equal(room.conn->received, "bye", 3);
     assert_asleep(&room);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 /* RFC 8446, 6.1: without close_notify somebody else may have ended it. */
 static void an_end_without_a_goodbye_is_told(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     peer_write(&room.peer, 0, "bye", 3);
     run_until_size(&room.loop, &room.conn->received_size, 3);
     peer_cut(&room.peer, 0);
     run_until_count(&room.loop, &room.conn->counts[FAKE_LOST], 1);
     assert_int_equal(room.conn->lost_status, way_is_tls() ? LAGO_ETRUNCATED : UV_EOF);
     assert_asleep(&room);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 static void the_end_waits_for_held_input(void **state) {
     (void)state;
     for (int cut = 0; cut < 2; cut++) {
-        struct room room;
-        uint8_t *data = pattern(50000);
-        enter(&room, (struct peer){ .echo = false });
+        struct way_room room;
+        uint8_t *data = way_pattern(50000);
+        way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
         room.conn->hold = true;
         peer_write(&room.peer, 0, data, 50000);
         run_a_while(&room.loop);
@@ -109,15 +73,15 @@ static void the_end_waits_for_held_input(void **state) {
         assert_int_equal(room.conn->lost_status, cut && way_is_tls() ? LAGO_ETRUNCATED : UV_EOF);
         assert_int_equal(room.conn->received_size, 50000);
         assert_memory_equal(room.conn->received, data, 50000);
-        leave(&room);
+        way_leave(&room, false);
         free(data);
     }
 }
 
 static void hanging_up_says_goodbye(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     fake_send(room.conn, "last words", 10);
     uv_run(&room.loop, UV_RUN_NOWAIT);
     fake_hang_up(room.conn, false);
@@ -125,27 +89,27 @@ static void hanging_up_says_goodbye(void **state) {
     assert_int_equal(room.peer.last_status, UV_EOF);
     assert_int_equal(room.peer.said_goodbye, way_is_tls());
     assert_int_equal(room.peer.received_size, 10);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 static void a_reset_says_nothing(void **state) {
     (void)state;
-    struct room room;
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     fake_hang_up(room.conn, true);
     run_until(&room.loop, &room.peer.closed);
     assert_int_equal(room.peer.last_status, way_is_unix() ? UV_EOF : UV_ECONNRESET);
     assert_false(room.peer.said_goodbye);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 /* ---------------------------------------------------------------- in */
 
 static void nothing_comes_to_who_does_not_read(void **state) {
     (void)state;
-    struct room room;
-    uint8_t *data = pattern(20000);
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    uint8_t *data = way_pattern(20000);
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.conn->hold = true;
     peer_write(&room.peer, 0, data, 20000);
     run_until_count(&room.loop, &room.conn->counts[FAKE_INPUT], 1);
@@ -160,7 +124,7 @@ static void nothing_comes_to_who_does_not_read(void **state) {
     fake_wake(room.conn);
     run_until_size(&room.loop, &room.conn->received_size, 20000);
     assert_memory_equal(room.conn->received, data, 20000);
-    leave(&room);
+    way_leave(&room, false);
     free(data);
 }
 
@@ -174,46 +138,46 @@ static void hold_every_other(lago_connection_t *conn, enum fake_call call, int s
 /* Full buffers in both directions, and a client that lags. */
 static void an_echo_survives_back_pressure(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     const size_t size = (size_t)3 * 1024 * 1024;
-    uint8_t *data = pattern(size);
-    enter(&room, (struct peer){ .echo = true });
+    uint8_t *data = way_pattern(size);
+    way_enter(&room, (struct peer){ .echo = true }, READ_SIZE);
     room.conn->hook = hold_every_other;
     fake_send(room.conn, data, size);
     run_until_size(&room.loop, &room.conn->received_size, size);
     assert_memory_equal(room.conn->received, data, size);
     room.conn->hook = NULL;
-    leave(&room);
+    way_leave(&room, false);
     free(data);
 }
 
 static void single_bytes_add_up(void **state) {
     (void)state;
     for (int records = 0; records < 2; records++) {
-        struct room room;
-        uint8_t *data = pattern(500);
-        open_room(&room, (struct peer){ .one_by_one = true, .one_byte_records = records == 1 });
+        struct way_room room;
+        uint8_t *data = way_pattern(500);
+        way_open_room(&room, (struct peer){ .one_by_one = true, .one_byte_records = records == 1 }, READ_SIZE);
         room.conn = way_connect(&room.peer, &room.loop, room.context);
         way_run_until_up(&room.peer, &room.loop, room.conn); /* the handshake byte by byte, too */
         peer_write(&room.peer, 0, data, 500);
         run_until_size(&room.loop, &room.conn->received_size, 500);
         assert_memory_equal(room.conn->received, data, 500);
-        leave(&room);
+        way_leave(&room, false);
         free(data);
     }
 }
 
 /* ---------------------------------------------------------------- pushed out */
 
-static void push(struct room *room) { room->conn->transport.ops->push(room->conn->transport.self); }
+static void push(struct way_room *room) { room->conn->transport.ops->push(room->conn->transport.self); }
 
 /* Within the turn; TLS keeps what does not fill a record (RFC 8446, 5.1). */
 static void pushed_bytes_leave_at_once(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     const size_t size = 100000, records = size - size % 16384;
-    uint8_t *data = pattern(size);
-    enter(&room, (struct peer){ .echo = true });
+    uint8_t *data = way_pattern(size);
+    way_enter(&room, (struct peer){ .echo = true }, READ_SIZE);
     fake_send(room.conn, data, size);
     push(&room);
     assert_int_equal(room.conn->output_done, way_is_tls() ? records : size);
@@ -221,16 +185,16 @@ static void pushed_bytes_leave_at_once(void **state) {
     assert_int_equal(room.conn->output_done, way_is_tls() ? records : size);
     run_until_size(&room.loop, &room.conn->received_size, size);
     assert_memory_equal(room.conn->received, data, size);
-    leave(&room);
+    way_leave(&room, false);
     free(data);
 }
 
 static void a_full_kernel_takes_nothing(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     const size_t size = (size_t)16 * 1024 * 1024; /* more than the kernel takes */
-    uint8_t *data = pattern(size);
-    enter(&room, (struct peer){ .asleep = true });
+    uint8_t *data = way_pattern(size);
+    way_enter(&room, (struct peer){ .asleep = true }, READ_SIZE);
     fake_send(room.conn, data, size);
     for (int i = 0; i < 20; i++) push(&room);
     size_t done = room.conn->output_done;
@@ -240,15 +204,15 @@ static void a_full_kernel_takes_nothing(void **state) {
     assert_int_equal(room.conn->counts[FAKE_WRITTEN], written);
     peer_read(&room.peer); /* and then it takes more */
     run_until_size(&room.loop, &room.peer.received_size, size);
-    leave(&room);
+    way_leave(&room, false);
     free(data);
 }
 
 static void a_push_that_fails_is_told_in_the_next_turn(void **state) {
     (void)state;
-    struct room room;
-    uint8_t *data = pattern(100000);
-    enter(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    uint8_t *data = way_pattern(100000);
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.conn->wants.read = false;
     fake_wake(room.conn);
     run_a_while(&room.loop);
@@ -263,32 +227,32 @@ static void a_push_that_fails_is_told_in_the_next_turn(void **state) {
     push(&room);
     run_a_while(&room.loop);
     assert_int_equal(room.conn->counts[FAKE_WRITE_FAILED], 1);
-    leave(&room);
+    way_leave(&room, false);
     free(data);
 }
 
-static bool is_private(const struct room *room) { return room->conn->transport.ops->is_private(room->conn->transport.self); }
+static bool is_private(const struct way_room *room) { return room->conn->transport.ops->is_private(room->conn->transport.self); }
 
 /* The loopback, a Unix socket, TLS that has verified the peer: all the ways of these tests, but only once they are up. */
 static void nobody_stands_between(void **state) {
     (void)state;
-    struct room room;
-    open_room(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_open_room(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.conn = way_connect(&room.peer, &room.loop, room.context);
     assert_false(is_private(&room));
     way_run_until_up(&room.peer, &room.loop, room.conn);
     assert_true(is_private(&room));
     fake_hang_up(room.conn, false);
     assert_false(is_private(&room));
-    leave(&room);
+    way_leave(&room, false);
 }
 
 /* Even on the loopback: who asked for TLS does not want to trust the way. */
 static void tls_that_verifies_nobody_is_not_private(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_is_tls()) skip();
-    open_room(&room, (struct peer){ .echo = false });
+    way_open_room(&room, (struct peer){ .echo = false }, READ_SIZE);
     lago_tls_options_t tls = *peer_tls_distrust();
     tls.insecure_skip_verification = true;
     lago_parameters_t parameters = { .host = room.peer.host, .port = room.peer.port, .tls = &tls };
@@ -298,13 +262,13 @@ static void tls_that_verifies_nobody_is_not_private(void **state) {
     assert_int_equal(lago_connect(&room.loop, NULL, &options, &room.conn), 0);
     way_run_until_up(&room.peer, &room.loop, room.conn);
     assert_false(is_private(&room));
-    leave(&room);
+    way_leave(&room, false);
 }
 
 static void there_is_nothing_to_push_to(void **state) {
     (void)state;
-    struct room room;
-    open_room(&room, (struct peer){ .echo = false });
+    struct way_room room;
+    way_open_room(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.conn = way_connect(&room.peer, &room.loop, room.context);
     fake_send(room.conn, "hello", 5);
     push(&room);
@@ -313,18 +277,67 @@ static void there_is_nothing_to_push_to(void **state) {
     run_until_size(&room.loop, &room.peer.received_size, 5);
     fake_hang_up(room.conn, false);
     push(&room);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 /* ---------------------------------------------------------------- TLS alone */
 
 static void greet(struct peer *peer) { peer_write(peer, 0, "hello, stranger", 15); }
 
+/* TLS is known from the end of its handshake on, and not before; so is who stands between. */
+static void see_what_is_agreed(lago_connection_t *conn, enum fake_call call, int status) {
+    bool secured = way_is_tls() && conn->linked && conn->up;
+    (void)status;
+    if (call == FAKE_FINISHED || conn->ended) return;
+    lago_tls_info_t tls = conn->transport.ops->tls(conn->transport.self);
+    assert_int_equal(strncmp(tls.version, "TLSv1.", 6) == 0, secured);
+    assert_int_equal(tls.cipher[0] != '\0', secured);
+    /* before it begins, only where the link leads is known */
+    if (way_is_tls() && call != FAKE_CONNECTED) assert_int_equal(conn->transport.ops->is_private(conn->transport.self), secured);
+    ++*(int *)conn->data;
+}
+
+static void what_is_agreed_is_known_when_it_is(void **state) {
+    (void)state;
+    struct way_room room;
+    int seen = 0;
+    way_open_room(&room, (struct peer){ .echo = true }, READ_SIZE);
+    room.conn = way_connect(&room.peer, &room.loop, room.context);
+    room.conn->data = &seen;
+    room.conn->hook = see_what_is_agreed;
+    fake_send(room.conn, "hello", 5);
+    run_until_size(&room.loop, &room.conn->received_size, 5);
+    assert_true(seen > 3);
+    room.conn->hook = NULL;
+    way_leave(&room, false);
+}
+
+/* Its end is in the kernel for ever: nobody looks there again. */
+static void see_nothing_unread(lago_connection_t *conn, enum fake_call call, int status) {
+    (void)status;
+    if (call != FAKE_LOST) return;
+    assert_false(conn->transport.ops->unread(conn->transport.self));
+    ++*(int *)conn->data;
+}
+
+static void a_link_that_has_ended_has_nothing_unread(void **state) {
+    (void)state;
+    struct way_room room;
+    int seen = 0;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
+    room.conn->data = &seen;
+    room.conn->hook = see_nothing_unread;
+    peer_cut(&room.peer, 0);
+    run_until_count(&room.loop, &seen, 1);
+    room.conn->hook = NULL;
+    way_leave(&room, false);
+}
+
 static void output_waits_for_the_handshake(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_is_tls()) skip();
-    open_room(&room, (struct peer){ .echo = false });
+    way_open_room(&room, (struct peer){ .echo = false }, READ_SIZE);
     room.peer.is_tls = false; /* somebody who has nothing to say */
     room.conn = way_connect(&room.peer, &room.loop, room.context);
     fake_send(room.conn, "a secret", 8);
@@ -336,15 +349,15 @@ static void output_waits_for_the_handshake(void **state) {
     peer_close(&room.peer);
     run_until_count(&room.loop, &room.conn->counts[FAKE_LOST], 1);
     assert_int_equal(room.conn->lost_status, UV_EOF); /* nobody has said anything yet that could be cut */
-    leave(&room);
+    way_leave(&room, false);
 }
 
 /* What cannot even begin is told in the next turn; and neither before nor after it a byte in clear leaves, or comes. */
 static void a_name_that_nobody_has_is_refused(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_is_tls()) skip();
-    open_room(&room, (struct peer){ .on_client = greet });
+    way_open_room(&room, (struct peer){ .on_client = greet }, READ_SIZE);
     room.peer.is_tls = false;
     room.conn = way_connect(&room.peer, &room.loop, room.context);
     room.conn->name = "";
@@ -355,14 +368,14 @@ static void a_name_that_nobody_has_is_refused(void **state) {
     assert_int_equal(room.conn->counts[FAKE_INPUT], 0);
     assert_int_equal(room.conn->output_done, 0);
     assert_int_equal(room.peer.received_size, 0);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 static void a_stranger_is_refused(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_is_tls()) skip();
-    open_room(&room, (struct peer){ .echo = true });
+    way_open_room(&room, (struct peer){ .echo = true }, READ_SIZE);
     lago_parameters_t parameters = { .host = room.peer.host, .port = room.peer.port, .tls = peer_tls_distrust() };
     lago_connection_options_t options = { .parameters = &parameters,
                                           .context = room.context,
@@ -376,14 +389,14 @@ static void a_stranger_is_refused(void **state) {
     assert_int_equal(room.conn->counts[FAKE_LOST], 0);
     assert_int_equal(room.conn->output_done, 0);
     assert_int_equal(room.peer.received_size, 0);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 static void a_broken_record_is_told_once(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_is_tls()) skip();
-    enter(&room, (struct peer){ .echo = false });
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
     peer_write(&room.peer, 0, "before", 6);
     peer_spoil(&room.peer, 0);
     peer_write(&room.peer, 0, "after", 5);
@@ -394,15 +407,15 @@ static void a_broken_record_is_told_once(void **state) {
     assert_asleep(&room);
     assert_true(room.peer.refused_tls); /* the alert */
     assert_int_equal(room.conn->output_done, 0);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 /* Both sides' (RFC 8446, 4.6.3). */
 static void keys_are_renewed(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_is_tls()) skip();
-    enter(&room, (struct peer){ .echo = true });
+    way_enter(&room, (struct peer){ .echo = true }, READ_SIZE);
     for (int i = 0; i < 3; i++) {
         peer_renew_keys(&room.peer, 0);
         run_a_while(&room.loop);
@@ -410,10 +423,10 @@ static void keys_are_renewed(void **state) {
         run_until_size(&room.loop, &room.conn->received_size, (size_t)(i + 1) * 11);
     }
     assert_int_equal(room.conn->counts[FAKE_FAILED], 0);
-    leave(&room);
+    way_leave(&room, false);
 }
 
-static void dial_again(struct room *room) {
+static void dial_again(struct way_room *room) {
     fake_hang_up(room->conn, false);
     room->conn->dialed = false;
     room->conn->wants.turn = true;
@@ -423,9 +436,9 @@ static void dial_again(struct room *room) {
 
 static void a_lost_link_is_followed_by_a_good_one(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_dials()) skip();
-    enter(&room, (struct peer){ .echo = true });
+    way_enter(&room, (struct peer){ .echo = true }, READ_SIZE);
     for (int i = 1; i <= 3; i++) {
         peer_cut(&room.peer, room.peer.client_count - 1);
         run_until_count(&room.loop, &room.conn->counts[FAKE_LOST], i);
@@ -433,14 +446,14 @@ static void a_lost_link_is_followed_by_a_good_one(void **state) {
         fake_send(room.conn, "again", 5);
         run_until_size(&room.loop, &room.conn->received_size, (size_t)i * 5);
     }
-    leave(&room);
+    way_leave(&room, false);
 }
 
 static void a_held_message_does_not_stop_the_next_handshake(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     if (!way_dials()) skip();
-    enter(&room, (struct peer){ .echo = true });
+    way_enter(&room, (struct peer){ .echo = true }, READ_SIZE);
     room.conn->hold = true;
     peer_write(&room.peer, 0, "message", 7);
     run_until_count(&room.loop, &room.conn->counts[FAKE_INPUT], 1);
@@ -451,7 +464,7 @@ static void a_held_message_does_not_stop_the_next_handshake(void **state) {
     fake_send(room.conn, "again", 5);
     run_until_size(&room.loop, &room.conn->received_size, 12);
     assert_memory_equal(room.conn->received, "messageagain", 12);
-    leave(&room);
+    way_leave(&room, false);
 }
 
 /* ---------------------------------------------------------------- many */
@@ -459,10 +472,10 @@ static void a_held_message_does_not_stop_the_next_handshake(void **state) {
 static void many_at_once(void **state) {
     (void)state;
     enum { COUNT = 24 };
-    struct room room;
+    struct way_room room;
     lago_connection_t *conns[COUNT];
-    uint8_t *data = pattern(10000);
-    open_room(&room, (struct peer){ .echo = true });
+    uint8_t *data = way_pattern(10000);
+    way_open_room(&room, (struct peer){ .echo = true }, READ_SIZE);
     for (int i = 0; i < COUNT; i++) {
         conns[i] = way_connect(&room.peer, &room.loop, room.context);
         fake_send(conns[i], data, 10000);
@@ -482,10 +495,10 @@ static void many_at_once(void **state) {
 /* What one of them still has to decrypt is not read over by its neighbours, with whom it shares its buffers. */
 static void neighbours_do_not_mix(void **state) {
     (void)state;
-    struct room room;
+    struct way_room room;
     lago_connection_t *first, *second;
-    uint8_t *data = pattern(100000);
-    enter(&room, (struct peer){ .echo = true });
+    uint8_t *data = way_pattern(100000);
+    way_enter(&room, (struct peer){ .echo = true }, READ_SIZE);
     first = room.conn;
     first->hold = true;
     peer_write(&room.peer, 0, data, 100000);
@@ -500,7 +513,7 @@ static void neighbours_do_not_mix(void **state) {
     assert_memory_equal(first->received, data, 100000);
     assert_memory_equal(second->received, data + 1, 50000);
     fake_end(second, false);
-    leave(&room);
+    way_leave(&room, false);
     fake_free(second);
     free(data);
 }
@@ -521,6 +534,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(there_is_nothing_to_push_to, way_begin, way_end),
         cmocka_unit_test_setup_teardown(nobody_stands_between, way_begin, way_end),
         cmocka_unit_test_setup_teardown(tls_that_verifies_nobody_is_not_private, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(what_is_agreed_is_known_when_it_is, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(a_link_that_has_ended_has_nothing_unread, way_begin, way_end),
         cmocka_unit_test_setup_teardown(output_waits_for_the_handshake, way_begin, way_end),
         cmocka_unit_test_setup_teardown(a_name_that_nobody_has_is_refused, way_begin, way_end),
         cmocka_unit_test_setup_teardown(a_stranger_is_refused, way_begin, way_end),

@@ -105,6 +105,37 @@ void way_run_until_up(struct peer *peer, uv_loop_t *loop, lago_connection_t *con
     run_until_count(loop, way_is_tls() ? &peer->secure_count : &peer->client_count, 1);
 }
 
+/* ---------------------------------------------------------------- the usual scene */
+
+void way_open_room(struct way_room *room, struct peer peer, size_t read_size) {
+    room->peer = peer;
+    assert_int_equal(uv_loop_init(&room->loop), 0);
+    way_listen(&room->peer, &room->loop);
+    assert_int_equal(lago_context_new(&room->loop, &(lago_context_options_t){ .read_size = read_size }, &room->context), 0);
+}
+
+void way_enter(struct way_room *room, struct peer peer, size_t read_size) {
+    way_open_room(room, peer, read_size);
+    room->conn = way_connect(&room->peer, &room->loop, room->context);
+    way_run_until_up(&room->peer, &room->loop, room->conn);
+    run_a_while(&room->loop); /* what TLS has to say behind its handshake */
+}
+
+void way_leave(struct way_room *room, bool reset) {
+    fake_end(room->conn, reset);
+    peer_close(&room->peer);
+    lago_context_free(room->context);
+    run_to_end(&room->loop);
+    fake_free(room->conn);
+}
+
+uint8_t *way_pattern(size_t size) {
+    uint8_t *data = malloc(size);
+    assert_non_null(data);
+    for (size_t i = 0; i < size; i++) data[i] = (uint8_t)(i * 31 + i / 4096);
+    return data;
+}
+
 /* ---------------------------------------------------------------- nothing is left */
 
 int way_begin(void **state) {

@@ -35,6 +35,24 @@ lago_connection_t *way_connect(struct peer *peer, uv_loop_t *loop, lago_context_
 /* Both ends are there, and TLS if there is any. */
 void way_run_until_up(struct peer *peer, uv_loop_t *loop, lago_connection_t *conn);
 
+/* The usual scene: a client of a peer. */
+struct way_room {
+    uv_loop_t loop;
+    struct peer peer;
+    lago_context_t *context;
+    lago_connection_t *conn;
+};
+
+/* `read_size` of the context, 0: its own choice. Without a client yet; with one, which is connected. */
+void way_open_room(struct way_room *room, struct peer peer, size_t read_size);
+void way_enter(struct way_room *room, struct peer peer, size_t read_size);
+
+/* `reset`: as fake_end. */
+void way_leave(struct way_room *room, bool reset);
+
+/* Octets of which no two pieces are the same; to be freed. */
+uint8_t *way_pattern(size_t size);
+
 /* Setup and teardown of a test: as many descriptors are open as before, and each stream of the caller's was given back. */
 int way_begin(void **state);
 int way_end(void **state);
