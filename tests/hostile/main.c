@@ -2,9 +2,11 @@
 #include "hostile.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 int main(int argc, char **argv) {
     if (argc < 2) return 2;
+    setenv("CMOCKA_TEST_ABORT", "1", 1); /* checks outside of a test end the program without a word else */
     char path[4096];
     if (argc > 2) return bounds(strcmp(argv[2], "--brief-bounds") == 0);
     snprintf(path, sizeof(path), "%s/cells.txt", argv[1]);
