@@ -6,6 +6,7 @@
 
 #include "api_broker.h"
 #include "arena.h"
+#include "book.h"
 #include "conversation.h"
 #include "fuzz.h"
 #include "virtual.h"
@@ -40,7 +41,16 @@ enum {
     CLOSED_INSIDE,
     CLEAN_CLOSE,
     NO_MEMORY,
-    SILENT
+    SILENT,
+    REPLY,
+    REPLIED,
+    BATCH,
+    PROXIED,
+    NEXT_PLACE,
+    REFRESHED,
+    CHALLENGED,
+    FAST,
+    DEAD_LETTER
 };
 #define CHANNELS     6u
 #define PROMISES_MAX 2048u
@@ -63,12 +73,15 @@ struct promise {
     const char *name;
     unsigned char channel; /* its index + 1; 0: the connection's */
     bool accepted, loose, is_freed_kind;
-    unsigned told;
+    unsigned told, due; /* times; 0: once */
 };
 
 struct channel {
     lago_channel_t *ch;
     lago_publisher_t *publisher;
+    lago_rpc_t *rpc;
+    int64_t call; /* the last one */
+    struct promise *called;
     bool opened, ended, freed, confirms, publisher_tells;
     uint64_t tags[8]; /* deliveries that are not settled, the newest first */
     char consumer_tag[32];
@@ -86,22 +99,51 @@ struct life {
     lago_message_t *kept[KEPT_MAX];
     unsigned kept_count, inside, in_a_row;
     uint64_t timers[2], sum;
+    uint64_t login_ticket; /* a question that is not answered; 0: none */
+    struct book book;
     struct promise *timed[2];
     bool in_call, in_free, in_callback, hostile, opened, ended, freed, connected, blocked, paused, settled_multiple;
+    bool challenged, booked, chosen;
     uint8_t flags;
     struct promise promises[PROMISES_MAX]; /* last: not cleared */
 };
 extern struct life life;
 extern struct arena arena;
 
-/* Anything that an application may do; fuzz_api.c. */
+/* ---------------------------------------------------------------- api_calls.c */
+
+/* Of bodies: small, about where lago copies no more, more than a frame, more than may be received. */
+extern const size_t sizes[8];
+
+/* Anything that an application may do. */
 void act(void);
+void open_channel(void);
+void release(void); /* a message that was kept */
+
+/* A call with a promise, which is dropped when there are too many. */
+#define CALL(channel_, name_, call_)                                                                                             \
+    do {                                                                                                                         \
+        struct promise *p = promise(channel_, name_);                                                                            \
+        if (!p) break;                                                                                                           \
+        calls(false);                                                                                                            \
+        (void)answered(p, call_);                                                                                                \
+    } while (0)
+
+/* ---------------------------------------------------------------- api_more.c */
+
+void more(struct channel *c);
+void answer_login(uint8_t how);
+
+/* Parameters and network by two octets; behind virtual_init. And what must be released behind the connection. */
+void choose_way(uint8_t way, uint8_t how, lago_parameters_t *parameters);
+void forget_way(void);
 
 /* ---------------------------------------------------------------- api_told.c */
 
 void calls(bool frees);
 int64_t returned(int64_t rc);
 struct channel *channel_of(unsigned index);
+void enter(const struct channel *channel);
 void leave(void);
 struct promise *promise(const struct channel *channel, const char *name);
 int64_t answered(struct promise *p, int64_t rc);
@@ -121,6 +163,8 @@ void read_message(const lago_message_t *message);
 void on_message(lago_channel_t *ch, const lago_message_t *message, void *data);
 void on_body(lago_channel_t *ch, const lago_body_t *body, void *data);
 void on_cancel(lago_channel_t *ch, lago_string_t tag, void *data);
+void on_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data);
+void on_flow_ok(lago_channel_t *ch, const lago_reason_t *reason, bool active, void *data);
 void on_get(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_t *message, void *data);
 void on_return(lago_channel_t *ch, const lago_return_t *back, void *data);
 void on_flow(lago_channel_t *ch, bool active, void *data);

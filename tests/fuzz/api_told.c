@@ -22,7 +22,7 @@ struct channel *channel_of(unsigned index) {
     return index ? &life.channels[index - 1] : NULL;
 }
 
-static void enter(const struct channel *channel) {
+void enter(const struct channel *channel) {
     REQUIRE(!life.in_call && !life.in_callback && !life.ended && !life.freed);
     REQUIRE(!channel || (!channel->ended && !channel->freed));
     life.in_callback = true;
@@ -52,7 +52,7 @@ int64_t answered(struct promise *p, int64_t rc) {
 
 void told(struct promise *p) {
     REQUIRE(p->accepted && !p->loose);
-    REQUIRE(++p->told == 1);
+    REQUIRE(++p->told <= (p->due ? p->due : 1));
 }
 
 /* free_data and release_body: also from inside of what frees. */
@@ -77,7 +77,8 @@ static void all_told(const struct channel *channel) {
     for (unsigned i = 0; i < life.promise_count; i++) {
         const struct promise *p = &life.promises[i];
         if (channel && channel_of(p->channel) != channel) continue;
-        if (p->accepted && !p->loose && !p->is_freed_kind && p->told != 1) fuzz_broken(__FILE__, __LINE__, p->name);
+        if (p->accepted && !p->loose && !p->is_freed_kind && p->told != (p->due ? p->due : 1))
+            fuzz_broken(__FILE__, __LINE__, p->name);
     }
 }
 
@@ -160,6 +161,21 @@ void on_ready(lago_publisher_t *publisher, void *data) {
     leave();
 }
 
+static void read_deaths(const lago_message_t *message) {
+    lago_death_iterator_t it = lago_message_deaths(message);
+    lago_death_t death;
+    size_t count = 0, headers = message->properties->headers.size;
+    uint64_t offset;
+    while (lago_death_next(&it, &death)) {
+        REQUIRE(++count <= headers && death.reason_text.size <= headers && death.queue.size <= headers);
+        REACH_IF(death.reason == LAGO_DEATH_EXPIRED, DEAD_LETTER);
+    }
+    (void)lago_message_first_death(message, &death);
+    (void)lago_message_last_death(message, &death);
+    life.sum += lago_message_delivery_count(message) + lago_message_acquired_count(message);
+    (void)lago_message_stream_offset(message, &offset);
+}
+
 /* All of it may be read, and strings end where they say. */
 void read_message(const lago_message_t *message) {
     const lago_properties_t *p = message->properties;
@@ -170,6 +186,7 @@ void read_message(const lago_message_t *message) {
     if (p->correlation_id) REQUIRE(p->correlation_id[p->sizes.correlation_id] == '\0');
     for (size_t i = 0; i < message->body.size; i++) sum += ((const uint8_t *)message->body.data)[i];
     (void)lago_table_check(&p->headers);
+    if (p->headers.size) read_deaths(message);
     life.sum ^= sum;
 }
 
@@ -234,6 +251,22 @@ void on_get(lago_channel_t *ch, const lago_reason_t *reason, const lago_message_
     finish_promise(p, reason);
 }
 
+void on_reply(lago_rpc_t *rpc, const lago_rpc_result_t *result, void *data) {
+    (void)rpc;
+    REQUIRE(!result->reply != !result->reason && (result->reason || !result->not_served));
+    if (result->reply) {
+        REACH(REPLY);
+        read_message(result->reply);
+    }
+    finish_promise(data, result->reason);
+}
+
+void on_flow_ok(lago_channel_t *ch, const lago_reason_t *reason, bool active, void *data) {
+    (void)ch;
+    (void)active;
+    finish_promise(data, reason);
+}
+
 void on_return(lago_channel_t *ch, const lago_return_t *back, void *data) {
     (void)ch;
     enter(data);
@@ -282,6 +315,9 @@ void on_open(lago_connection_t *conn, void *data) {
     REQUIRE(!life.opened);
     enter(NULL);
     life.opened = true;
+    REACH_IF(life.broker.tunnel == BROKER_THROUGH, PROXIED);
+    REACH_IF(life.v.address > 0, NEXT_PLACE);
+    REACH_IF(life.booked && life.v.counts.inputs == 1, FAST);
     REACH(OPENED);
     leave();
 }

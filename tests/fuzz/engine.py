@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs the fuzzers that tests/fuzz/run has built, and counts. Packs and unpacks corpora; plants the bugs of the control.
 
-    engine.py --binaries DIR --corpus DIR --checked-in DIR [--engine E] [--seconds N] [--executions N] [--jobs N] [--merge] TARGET...
+    engine.py --binaries DIR --corpus DIR --checked-in DIR [--engine E] [--seconds N] [--executions N] [--jobs N]
+              [--max-len N] [--merge] TARGET...
     engine.py --plant TREE COPY
     engine.py --control --binaries DIR --corpus DIR --checked-in DIR TARGET...
     engine.py --pack FILE PATH...          engine.py --unpack FILE DIR
@@ -19,8 +20,8 @@ import time
 
 # Longer inputs find nothing that shorter ones do not, and cost more.
 MAX_LEN = {'api': 1500, 'confirm': 300, 'encode': 300, 'frames': 400, 'header': 400, 'method': 300, 'session': 20000, 'table': 300,
-           'url': 500}
-PACK_FILES, PACK_BYTES = 300, 1 << 20  # of a target, checked in
+           'tls': 300, 'url': 500}
+PACK_FILES, PACK_BYTES = 2500, 256 << 10  # of a target, checked in
 CONTROL_SECONDS = 60
 # A bug for each target: file, what stands there, what is planted.
 PLANTS = {
@@ -34,14 +35,17 @@ PLANTS = {
     'frames': ('lib/session/input.c', 'bool good = s->input[0] == FRAME_END;', 'bool good = true;'),
     'session': ('lib/session/input.c', '    (void)acks_flush(s, ch); /* nothing may follow', '    /* nothing may follow'),
     'confirm': ('lib/client/confirms.c', 'tag >= c->next                  ?', 'tag > c->next                   ?'),
+    'tls': ('adapters/tls/tls_filter.c', '    if (f->failed) return TLS_FAILED;\n    if (f->pipe.out_of_memory)',
+            '    if (f->pipe.out_of_memory)'),
     'api': ('lib/client/later.c', 'if (later->id != timer_id) continue;', 'if (later->id < timer_id) continue;'),
 }
 
 
 def environment():
-    return dict(os.environ, ASAN_OPTIONS='quarantine_size_mb=8:malloc_context_size=8:detect_leaks=0:abort_on_error=1:symbolize=0',
+    return dict(os.environ, ASAN_OPTIONS=('quarantine_size_mb=8:malloc_context_size=0:max_malloc_fill_size=0:detect_leaks=0:'
+                              'abort_on_error=1:symbolize=0'),
                 UBSAN_OPTIONS='halt_on_error=1:abort_on_error=1', AFL_SKIP_CPUFREQ='1', AFL_NO_UI='1', AFL_NO_AFFINITY='1',
-                AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES='1', AFL_IGNORE_SEED_PROBLEMS='1')
+                AFL_HANG_TMOUT='20000', AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES='1', AFL_IGNORE_SEED_PROBLEMS='1')
 
 
 # ---------------------------------------------------------------- packs: a number of bytes in four octets, these bytes, and so on
@@ -112,10 +116,10 @@ def run_libfuzzer(target, o, seconds):
     corpus, found = os.path.join(o.corpus, target), os.path.join(o.corpus, 'found', target)
     os.makedirs(found, exist_ok=True)
     log = os.path.join(o.corpus, target + '.log')
-    command = [os.path.join(o.binaries, 'fuzz_' + target), f'-max_len={MAX_LEN[target]}', '-entropic=0', '-print_final_stats=1',
-               '-timeout=20', '-rss_limit_mb=2500', f'-artifact_prefix={found}/']
+    command = [os.path.join(o.binaries, 'fuzz_' + target), f'-max_len={o.max_len or MAX_LEN[target]}', '-entropic=0',
+               '-print_final_stats=1', '-detect_leaks=0', '-timeout=20', '-rss_limit_mb=2500', f'-artifact_prefix={found}/']
     dictionary = os.path.join(o.checked_in, '..', 'amqp.dict')
-    if os.path.exists(dictionary) and target not in ('url', 'confirm', 'api'):
+    if os.path.exists(dictionary) and target not in ('url', 'confirm', 'api', 'tls'):
         command.append('-dict=' + dictionary)
     command.append(f'-runs={o.executions}' if o.executions else f'-max_total_time={seconds}')
     result, before, started = Result(target), len(os.listdir(found)), time.monotonic()
@@ -131,11 +135,12 @@ def run_afl(target, o, seconds):
     corpus, out = os.path.join(o.corpus, target), os.path.join(o.corpus, 'afl-' + target)
     shutil.rmtree(out, ignore_errors=True)
     limit = ['-E', str(o.executions)] if o.executions else ['-V', str(seconds)]
-    command = ['afl-fuzz', '-i', corpus, '-o', out, '-m', 'none', '-t', '2000+', '-G', str(MAX_LEN[target]), *limit, '--',
-               os.path.join(o.binaries, 'fuzz_' + target)]
+    command = ['afl-fuzz', '-i', corpus, '-o', out, '-m', 'none', '-t', '5000+', '-G', str(o.max_len or MAX_LEN[target]),
+               *limit, '--', os.path.join(o.binaries, 'fuzz_' + target)]
     result, started = Result(target), time.monotonic()
+    first = {'AFL_BENCH_UNTIL_CRASH': '1'} if o.control else {}
     with open(os.path.join(o.corpus, target + '.log'), 'w', encoding='utf-8') as log:
-        rc = subprocess.call(command, stdout=log, stderr=log, env=environment())
+        rc = subprocess.call(command, stdout=log, stderr=log, env={**environment(), **first})
     result.seconds = time.monotonic() - started
     stats = os.path.join(out, 'default', 'fuzzer_stats')
     if rc or not os.path.exists(stats):
@@ -146,7 +151,7 @@ def run_afl(target, o, seconds):
     result.findings = int(values.get('saved_crashes', 0)) + int(values.get('saved_hangs', 0))
     plot = [line.split(', ') for line in open(os.path.join(out, 'default', 'plot_data'), encoding='utf-8') if line[0] != '#']
     early = [int(row[12]) for row in plot if int(row[11]) <= result.executions * 0.8]
-    result.edges_before = early[-1] if early else 0
+    result.edges_before = (early or [int(row[12]) for row in plot] or [0])[-1 if early else 0]  # brief runs: all there is
     return result
 
 
@@ -208,6 +213,7 @@ def main():
     parser.add_argument('--seconds', type=int, default=60)
     parser.add_argument('--executions', type=int, default=0)
     parser.add_argument('--jobs', type=int, default=1)
+    parser.add_argument('--max-len', type=int, default=0)
     parser.add_argument('--merge', action='store_true')
     parser.add_argument('--control', action='store_true')
     parser.add_argument('targets', nargs='+')

@@ -4,6 +4,7 @@
  *
  * Input: decisions.
  */
+#include "arena.h"
 #include "everyday.h"
 #include "fuzz.h"
 #include "method.h"
@@ -41,6 +42,7 @@ const char *const fuzz_milestones[] = { "a method with a table of five entries",
                                         NULL };
 
 #define FIELDS_MAX 128u
+#define GIVEN_MAX  2u /* of an input */
 #define STRINGS    600u
 #define OUT_MAX    ((size_t)1 << 15)
 
@@ -50,6 +52,7 @@ static size_t fields_used, values_used;
 static char letters[STRINGS + 1];
 static uint8_t out[OUT_MAX + 64], again[OUT_MAX];
 static struct decisions d;
+static struct arena arena;
 static bool given_badly; /* something that must be refused was given */
 
 /* ---------------------------------------------------------------- values from decisions */
@@ -330,7 +333,7 @@ static void one_entry(void) {
     lago_field_t field;
     field.name = some_string(UINT8_MAX);
     field.value = some_value(0);
-    lago_table_builder_t *builder = lago_table_builder_new();
+    lago_table_builder_t *builder = table_builder_new(&arena.allocator);
     REQUIRE(builder);
     int rc = lago_table_builder_add(builder, &field);
     lago_table_t built = lago_table_builder_table(builder), given = { &field, NULL, 1, 0 };
@@ -342,13 +345,16 @@ static void one_entry(void) {
         REACH(BUILT);
     }
     lago_table_builder_free(builder);
+    arena_reset(&arena);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (letters[0] == 0)
+    if (!arena.room) {
+        arena_init(&arena);
         for (size_t i = 0; i < STRINGS; i++) letters[i] = (char)('a' + i % 26);
+    }
     d = (struct decisions){ data, size };
-    for (unsigned i = 0; i < 8 && d.left > 0; i++) {
+    for (unsigned i = 0; i < GIVEN_MAX && d.left > 0; i++) {
         fields_used = values_used = 0;
         given_badly = false;
         uint8_t how = decide(&d) & 7;

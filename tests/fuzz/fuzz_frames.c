@@ -124,8 +124,8 @@ static void add_delivery(struct decisions *d, uint16_t channel) {
     (void)put_u64(header + 4, size);
     if (what & 16) memcpy(header + 12, text_plain, sizeof(text_plain));
     add_frame(FRAME_HEADER, channel, header, what & 16 ? sizeof(header) : 14);
-    for (size_t part; size > 0; size -= part) {
-        part = size / frames > 0 ? size / frames : 1;
+    for (size_t part = size / frames + 1; size > 0; size -= part) {
+        if (part > size) part = size;
         add_body(channel, part);
     }
 }

@@ -38,8 +38,8 @@ const char *const fuzz_milestones[] = { "all fourteen properties",
                                         NULL };
 
 #define PAYLOAD_MAX 8192u
-#define PLAIN       1u /* only flags and properties are given */
-#define PRINT       2u
+#define PLAIN       1u  /* only flags and properties are given */
+#define PRINT       10u /* both: it takes longer than all the rest */
 #define OVERLAY     4u
 
 static uint8_t payload[PAYLOAD_MAX + FRAME_END_SIZE + 64], out[PAYLOAD_MAX + MESSAGE_HEAD_MAX],
@@ -154,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (how & OVERLAY) overlay(&header);
         content_header_terminate(&header);
         check_strings(&header.properties);
-        if (how & PRINT) print(&header.properties);
+        if ((how & PRINT) == PRINT) print(&header.properties);
     } else {
         look_at_refusal(payload_size);
     }

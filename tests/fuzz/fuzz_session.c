@@ -35,7 +35,10 @@ enum {
     REFUSED_LOGIN,
     SMALL_CHANNEL_MAX,
     SECRET_UPDATED,
-    HEARTBEAT
+    HEARTBEAT,
+    ANSWERED,
+    GOT,
+    RETURNED
 };
 const char *const fuzz_milestones[] = { "session OPEN",
                                         "a second round of login",
@@ -59,6 +62,9 @@ const char *const fuzz_milestones[] = { "session OPEN",
                                         "a channel beyond channel_max",
                                         "update-secret-ok",
                                         "a heartbeat sent",
+                                        "five requests answered",
+                                        "a message by basic.get",
+                                        "a message returned",
                                         NULL };
 
 #define MESSAGE_SIZE_MAX 60000u
@@ -90,6 +96,7 @@ static struct session_route *route;
 static uint16_t route_channel;
 static bool freed_number, was_blocked, was_stopped, held;
 static uint64_t acked;
+static unsigned answered; /* requests */
 
 /* ---------------------------------------------------------------- what a client does */
 
@@ -158,6 +165,24 @@ static void send(uint16_t channel, unsigned which) {
     }
 }
 
+/* Requests that have an answer; seeds.py knows their order. */
+#define REQUEST_FIRST 22u
+static const struct {
+    uint32_t method;
+    union method_args args;
+} requests[] = {
+    { METHOD_QUEUE_DECLARE, { .queue_declare = { .queue = { "q", 1 } } } },
+    { METHOD_BASIC_CONSUME, { .basic_consume = { .queue = { "q", 1 }, .consumer_tag = { "c", 1 } } } },
+    { METHOD_CONFIRM_SELECT, { .confirm_select = { .no_wait = false } } },
+    { METHOD_BASIC_GET, { .basic_get = { .queue = { "q", 1 } } } },
+    { METHOD_BASIC_QOS, { .basic_qos = { .prefetch_count = 1 } } },
+    { METHOD_QUEUE_BIND, { .queue_bind = { .queue = { "q", 1 }, .exchange = { "e", 1 } } } },
+    { METHOD_BASIC_CANCEL, { .basic_cancel = { .consumer_tag = { "c", 1 } } } },
+    { METHOD_EXCHANGE_DECLARE, { .exchange_declare = { .exchange = { "e", 1 }, .type = { "fanout", 6 } } } },
+    { METHOD_TX_SELECT, { .tx_select = { 0 } } },
+    { METHOD_QUEUE_DELETE, { .queue_delete = { .queue = { "q", 1 } } } },
+};
+
 static void act(unsigned what) {
     uint16_t channel = (uint16_t)(1 + (what >> 5 & 3));
     bool owned = session_channel_owner(&seat.s, channel) && !(leaving >> channel & 1) && seat.s.state <= SESSION_OPEN;
@@ -204,7 +229,11 @@ static void act(unsigned what) {
         if (what > 200) session_forget_input(&seat.s);
         break;
     case 20: (void)seat_write(&seat, what & 32 ? 10 : SIZE_MAX); break;
-    default: break;
+    case 21: break;
+    default:
+        what = (what & 31) - REQUEST_FIRST;
+        if (owned) (void)session_send(&seat.s, channel, requests[what].method, &requests[what].args);
+        break;
     }
 }
 
@@ -217,6 +246,11 @@ static void note(const struct session_event *event) {
     REACH_IF(event->type == SESSION_EVENT_UNBLOCKED && was_blocked, BLOCKED);
     REACH_IF(event->type == SESSION_EVENT_UNBLOCKED && held && seat.s.held_size == 0, HELD);
     REACH_IF(event->type == SESSION_EVENT_METHOD && event->info->id == METHOD_CONNECTION_UPDATE_SECRET_OK, SECRET_UPDATED);
+    REACH_IF(event->type == SESSION_EVENT_CONTENT && event->info->id == METHOD_BASIC_GET_OK, GOT);
+    REACH_IF(event->type == SESSION_EVENT_CONTENT && event->info->id == METHOD_BASIC_RETURN, RETURNED);
+    for (size_t i = 0; event->type == SESSION_EVENT_METHOD && i < sizeof(requests) / sizeof(requests[0]); i++)
+        answered += method_find(requests[i].method)->replies[0] == event->info->id;
+    REACH_IF(answered == 5, ANSWERED);
     if (event->type == SESSION_EVENT_BLOCKED) was_blocked = true;
     if (event->type == SESSION_EVENT_METHOD && event->info->id == METHOD_CHANNEL_FLOW) {
         REACH_IF(was_stopped && event->args->channel_flow.active, FLOW_STOPPED);
@@ -283,6 +317,7 @@ static bool begin(const uint8_t *head) {
     acts = head + 4;
     acts_done = 0;
     acked = 0;
+    answered = 0;
     leaving = 0;
     route = NULL;
     route_channel = 0;

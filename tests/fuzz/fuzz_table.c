@@ -37,7 +37,7 @@ const char *const fuzz_milestones[] = { "a table in a table in an array",
                                         "a table that is broken inside",
                                         NULL };
 
-#define PRINT         1u
+#define PRINT         9u /* both: it takes longer than all the rest */
 #define BUILD         2u
 #define IS_ARRAY      4u
 #define NAME_MAX_SIZE 255u
@@ -230,7 +230,7 @@ static void one_table(const lago_table_t *table, unsigned how) {
     REACH_IF(checked >= 0 && sendable == LAGO_ETYPE, OLD_LETTER);
     write(table, sendable);
     if (checked >= 0) look_up(table);
-    if (how & PRINT) print(table);
+    if ((how & PRINT) == PRINT) print(table);
     if (how & BUILD) build(table, sendable == 0);
 }
 

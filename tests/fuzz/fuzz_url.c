@@ -127,6 +127,7 @@ static void try_secret(size_t size) {
     static char url[2 * sizeof(text)];
     char *rest = memchr(text, '\n', size);
     if (rest) *rest++ = '\0';
+    if (rest && strstr(rest, MARK)) return; /* where it is no secret */
     (void)snprintf(url, sizeof(url), "amqp://user:" MARK "%s" MARK "@%s", text, rest ? rest : "");
     try_url(url, true);
 }
@@ -170,7 +171,7 @@ static const char *look_up(const char *name, void *data) {
     if (strncmp(name, "RABBITMQ_", 9) == 0) name += 9;
     size_t size = strlen(name);
     for (size_t i = 0; i < line_count; i++)
-        if (strncmp(lines[i], name, size) == 0 && lines[i][size] == '=') return lines[i] + size + 1;
+        if (lines[i][0] == name[0] && strncmp(lines[i], name, size) == 0 && lines[i][size] == '=') return lines[i] + size + 1;
     return NULL;
 }
 

@@ -90,6 +90,11 @@ __attribute__((no_sanitize("address", "undefined"))) static uint64_t mix_bytes(u
     return digest;
 }
 
+static void give_up(struct seat *seat, int code) {
+    lago_reason_t reason = { .code = code, .origin = LAGO_BY_CLIENT };
+    session_abandon(&seat->s, &reason);
+}
+
 static void content_is_done(struct seat *seat, const struct session_event *event, uint64_t digest, uint64_t size) {
     mix_number(seat, SESSION_EVENT_CONTENT);
     mix_number(seat, event->channel);
@@ -113,7 +118,11 @@ static void body_begins(struct seat *seat, const struct session_event *event) {
     unsigned at = event->channel % SEAT_CHANNELS;
     union method_args *args = NULL;
     REQUIRE(event->info->id == METHOD_BASIC_DELIVER);
-    if (!seat->hands_out || session_hand_out(&seat->s, event->channel, &args) < 0) return;
+    if (!seat->hands_out) return;
+    if (session_hand_out(&seat->s, event->channel, &args) < 0) {
+        give_up(seat, LAGO_ENOMEM);
+        return;
+    }
     seat->bodies[at].under_way = true;
     seat->bodies[at].at = 0;
     seat->bodies[at].digest = 1;
@@ -136,11 +145,6 @@ static bool body_came(struct seat *seat, const struct session_event *event) {
 }
 
 /* ---------------------------------------------------------------- the handshake, as lib/client/login.c answers it */
-
-static void give_up(struct seat *seat, int code) {
-    lago_reason_t reason = { .code = code, .origin = LAGO_BY_CLIENT };
-    session_abandon(&seat->s, &reason);
-}
 
 static void answer_start(struct seat *seat, const struct connection_start *start) {
     static const struct connection_start_ok ok = { .mechanism = { "PLAIN", 5 },
