@@ -74,7 +74,7 @@ bool ch_told_open[3], ch_told_end[3];
 byte accepted, held_publishes, written; /* publishes: taken, waiting for open-ok, of which a byte has left */
 byte outcome[PUBLISHES];                /* 0 none 1 confirmed 2 unknown 3 not sent */
 byte confirmed;                         /* told up to here */
-bool consuming, consume_told, cancelled, cancel_told, consumer_ended;
+bool consuming, consume_told, cancelled, cancel_said, cancel_told, consumer_ended;
 byte delivered;                         /* tags told */
 byte acked;
 bool close_said;                        /* connection.close is in the queue */
@@ -301,7 +301,7 @@ inline channel_method(type, c, k) {
             od
         :: type == CONSUME_OK && ch[c] == CH_OPEN -> assert(!consume_told && consuming); consume_told = true;
             if
-            :: cancelled -> put(CANCEL, SUB, 0) /* it waited for this (RabbitMQ 3.10) */
+            :: cancelled -> put(CANCEL, SUB, 0); cancel_said = true /* it waited for this (RabbitMQ 3.10) */
             :: else
             fi
         :: type == CANCEL_OK && ch[c] == CH_OPEN -> assert(cancelled && !cancel_told); cancel_told = true; assert(!consumer_ended); consumer_ended = true
@@ -380,7 +380,7 @@ active proctype Client() {
     :: atomic { takes(SUB) && !consuming -> consuming = true;
         if :: known[SUB] -> put(CONSUME, SUB, 0) :: else fi }
     :: atomic { takes(SUB) && consuming && !cancelled && !consumer_ended -> cancelled = true;
-        if :: consume_told -> put(CANCEL, SUB, 0) :: else fi }
+        if :: consume_told -> put(CANCEL, SUB, 0); cancel_said = true :: else fi }
     :: atomic { takes(SUB) && ch[SUB] == CH_OPEN && acked < delivered -> acked++; put(ACK, SUB, acked) }
     :: atomic { takes(PUB) -> close_channel(PUB) }
     :: atomic { takes(SUB) -> close_channel(SUB) }
@@ -494,6 +494,7 @@ ltl who_is_not_freed_hears_the_end { [] (stage == ST_ENDED -> (freed || told_clo
 ltl an_open_connection_is_closed { [] (told_open -> <> (told_close || freed)) }
 ltl a_channel_that_was_opened_ends { [] (used[PUB] -> <> (ch_told_end[PUB] || freed)) }
 ltl a_consumer_ends { [] (consuming -> <> (consumer_ended || freed)) }
+ltl a_cancel_is_said { [] ((cancelled && consume_told) -> cancel_said) }
 ltl outcomes_stay { [] (outcome[0] == 1 -> [] (outcome[0] == 1)) }
 ltl the_end_is_the_end { [] (stage == ST_ENDED -> [] (stage == ST_ENDED)) }
 ltl not_sent_never_arrives { [] (outcome[0] == 3 -> [] (b_received == 0)) }

@@ -3,7 +3,7 @@
 
     model.py verify [--quick | --full] [--control]
                                            spin and a C compiler; 77 if there is no spin. --quick: the smallest world only, seconds;
-                                           --full: larger ones as well, many minutes
+                                           --full: larger ones as well, some minutes
     model.py edges FILE [--all]            FILE: of `simulator --edges`; --all: each edge of the model must have been seen
 """
 import argparse
@@ -23,11 +23,10 @@ BRIEF = {
     'consumer': {'CHANNELS': 2, 'ATTEMPTS': 1, 'PUBLISHES': 1},
 }
 QUICK = {'handshake': BRIEF['handshake']}
-FULL = {
+FULL = {  # both channels in one world (CHANNELS 3) take more than a gigabyte: what they share is in the two worlds of one each
     **BRIEF,
     'publishes and attempts': {'CHANNELS': 1, 'ATTEMPTS': 2, 'PUBLISHES': 3},
     'consumer and attempts': {'CHANNELS': 2, 'ATTEMPTS': 2, 'PUBLISHES': 1},
-    'both channels': {'CHANNELS': 3, 'ATTEMPTS': 1, 'PUBLISHES': 1, 'DELIVERIES': 1},
 }
 
 # A change that makes the model wrong, and must be found: what stands there, and what instead.
@@ -37,7 +36,7 @@ CONTROLS = {
                        'put(CLOSE, 0, 0); out!CLOSE(0, 0); close_said = true; session_go(OPEN, CLOSING)'),
     'a frame behind channel.close': ('put(CLOSE_CH, c, 0); channel_go(c, CH_OPEN, CH_CLOSING)',
                                      'put(CLOSE_CH, c, 0); out!ACK(SUB, 1); channel_go(c, CH_OPEN, CH_CLOSING)'),
-    'cancel before consume-ok is lost': (':: cancelled -> put(CANCEL, SUB, 0) /* it waited', ':: cancelled /* it waited'),
+    'cancel before consume-ok is lost': (':: cancelled -> put(CANCEL, SUB, 0); cancel_said = true /* it waited', ':: cancelled /* it waited'),
     'a channel end is not told': ('        may_tell;\n        ch_told_end[c] = true', '        may_tell;\n        ch_told_end[c] = false'),
     'two ends': (':: !freed && !told_open -> assert', ':: !freed -> assert'),
 }
@@ -54,8 +53,8 @@ def build(folder, world, safety, text):
     defines = [f'-D{name}={value}' for name, value in world.items()]
     subprocess.run(['spin', *defines, '-a', 'lago.pml'], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     mode = ['-DSAFETY', '-DNOCLAIM'] if safety else ['-DNFAIR=3']
-    level = '-O0' if world in QUICK.values() else '-O1'  # a compiler that tries harder would take longer than the walk
-    subprocess.run(['cc', level, '-w', '-DCOLLAPSE', '-DVECTORSZ=2048', *mode, '-o', 'pan', 'pan.c'], cwd=folder, check=True)
+    # -O0: a compiler that tries harder takes longer than the walk (30 s instead of 2, for 1.5 s of 3)
+    subprocess.run(['cc', '-O0', '-w', '-DCOLLAPSE', '-DVECTORSZ=2048', *mode, '-o', 'pan', 'pan.c'], cwd=folder, check=True)
 
 
 def walk(folder, options):
@@ -120,15 +119,8 @@ MACHINES = {'session': ('session_go', 0), 'channel': ('channel_go', 1), 'stage':
 
 
 # Edges of the model that the simulator does not lead the library through, and why not.
-CHALLENGE = 'the model broker asks for no challenge (connection.secure); tests/client/test_mechanism.c does'
-LOGIN = 'the simulated application answers on_login at once; tests/client/test_on_login.c does not'
-RARE = 'one life in millions'
-NOT_LIVED = {
-    'WAIT_TUNE -> SECURING': CHALLENGE, 'SECURING -> IDLE': CHALLENGE, 'SECURING -> WAIT_TUNE': CHALLENGE,
-    'SECURING -> FAILED': CHALLENGE, 'SECURING -> LEAVING': CHALLENGE, 'SECURING -> ENDED': CHALLENGE,
-    'STARTING -> IDLE': LOGIN, 'STARTING -> FAILED': LOGIN, 'STARTING -> LEAVING': LOGIN,
-    'WAIT_START -> LEAVING': RARE, 'FAILED -> LEAVING': RARE, 'LEAVING -> IDLE': RARE,
-}
+RARE = 'one life in a hundred thousand or more: the peer breaks a rule, or says goodbye, in the few octets of a handshake'
+NOT_LIVED = {'WAIT_START -> LEAVING': RARE, 'FAILED -> IDLE': RARE, 'LEAVING -> IDLE': RARE}
 
 
 def model_edges(text):

@@ -255,6 +255,13 @@ static void qos(struct life *life, struct sim_channel *ch) {
 
 static bool is_open(const struct record *record) { return record->told && !record->no_ack && !record->settled && !record->stale; }
 
+/* Beside a consumer that is paused: which of them were settled is not told. */
+static void half_settled(struct sim_channel *ch, uint64_t tag) {
+    for (size_t i = 0; i < ch->record_count && (tag == 0 || i < tag); i++)
+        if (is_open(&ch->records[i])) ch->records[i].rolled_back = ch->records[i].covered = true;
+    ch->recover_unsure = true;
+}
+
 static void settle(struct life *life, struct sim_channel *ch, uint64_t tag) {
     struct chance *c = life->c;
     uint64_t how = roll(c, 100);
@@ -283,6 +290,7 @@ static void settle(struct life *life, struct sim_channel *ch, uint64_t tag) {
     if (rc == 0 && !expected && !guessed && sure) sim_broken(life, "a tag was settled that is not open");
     if (rc == LAGO_ESTALE && expected && tag && tag <= count && is_open(&records[tag - 1]) && sure)
         sim_broken(life, "an open tag is called stale");
+    if (rc == LAGO_ENOMEM && (flags & LAGO_MULTIPLE)) half_settled(ch, tag);
     if (rc < 0) return;
     as == 'a' ? COUNT(acks) : as == 'n' ? COUNT(nacks) : COUNT(rejects);
     if (flags & LAGO_MULTIPLE) COUNT(multiple_acks);

@@ -216,11 +216,12 @@ struct command {
     struct sim_options options;
     uint64_t from, to;
     double seconds;
-    bool one, shrinks, counts, reached, all_plants;
+    bool one, shrinks, counts, reached, all_plants, progress;
     const char *edges;
 };
 
 static const char usage[] = "simulator [--seeds FROM-TO | --count N] [--seconds S] [--counts] [--reached] [--edges FILE]\n"
+                            "          [--progress]\n"
                             "          [--seed N [--trace] [--steps N] [--skip A-B,C] [--without FAULTS] [--no-callback-acts]]\n"
                             "          [--shrink N] [--plant NAME | --plants]\n";
 
@@ -277,6 +278,7 @@ static bool read_flag(struct command *c, const char *name) {
     bool *flag = strcmp(name, "--trace") == 0              ? &c->options.trace
                  : strcmp(name, "--counts") == 0           ? &c->counts
                  : strcmp(name, "--reached") == 0          ? &c->reached
+                 : strcmp(name, "--progress") == 0         ? &c->progress
                  : strcmp(name, "--plants") == 0           ? &c->all_plants
                  : strcmp(name, "--no-callback-acts") == 0 ? &c->options.no_callback_acts
                                                            : NULL;
@@ -315,6 +317,9 @@ static int live_all(struct command *c) {
         if (live_many(&c->options, seed, to, &broken)) {
             lives += to - seed;
             seed = to;
+            if (c->progress && seed % CHUNK == 0)
+                printf("%llu lives, %llu violations, %.0f s\n", (unsigned long long)lives, (unsigned long long)breaches,
+                       now_s() - start);
             continue;
         }
         breaches++;
@@ -343,6 +348,7 @@ int main(int argc, char **argv) {
     }
     sim_shared = mmap(NULL, sizeof(*sim_shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (sim_shared == MAP_FAILED) return 2;
+    book_prepare();
     if (c.shrinks) return shrink(&c.options);
     if (c.all_plants) return try_plants(&c);
     return live_all(&c);

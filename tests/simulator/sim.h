@@ -5,7 +5,7 @@
  *
  *   main.c    seeds, workers, the shrinker       life.c   kinds of lives, their steps, calm points, the end
  *   world.c   links, time, faults, plants        books.c  what the broker saw, and what must hold
- *   app*.c    an application that does anything  told.c   callbacks, and what may be told when
+ *   app*.c    an application that does anything  told.c   callbacks, and what may be told when (app_login.c: two of them)
  */
 #ifndef SIMULATOR_SIM_H
 #define SIMULATOR_SIM_H
@@ -46,7 +46,8 @@ static inline bool percent(struct chance *c, unsigned share) { return roll(c, 10
                                         XX(acts_in_callbacks) XX(cuts) XX(hang_ups) XX(write_errors) XX(stalls) XX(swallows)     \
                                             XX(mutes) XX(oversleeps) XX(garbage) XX(memory_failures) XX(lookups_failed)          \
                                                 XX(connects_failed) XX(logins_refused) XX(vhosts_refused) XX(late_answers)       \
-                                                    XX(broker_closes) XX(broker_channel_closes) XX(calm_points) XX(logged_lives)
+                                                    XX(broker_closes) XX(broker_channel_closes) XX(calm_points) XX(logged_lives) XX(late_logins) XX(stale_answers) XX(challenges) XX(refreshes) \
+ XX(steps) XX(callbacks) XX(frames) XX(turns)
 
 /* clang-format on */
 
@@ -197,6 +198,14 @@ struct sim_timer {
 
 #define KEPT_MAX 8
 
+/* What the login waits for: credentials, or the response to a challenge. */
+struct sim_question {
+    uint64_t ticket, due;   /* due: when the answer comes, UINT64_MAX for never */
+    uint64_t links, frames; /* where the handshake was when it was asked */
+    bool owed, is_challenge, refresh;
+    char words[24]; /* the response */
+};
+
 struct sim_conn {
     struct life *life;
     unsigned index;
@@ -216,6 +225,8 @@ struct sim_conn {
     uint64_t high_water, message_size_max;
     unsigned blocked_told; /* blocks and unblocks */
     uint64_t links;        /* so many came up */
+    unsigned challenges;   /* the broker asks so many */
+    struct sim_question question;
     /* time */
     uint64_t last_received, last_sent, last_beat, quiet_from, writes_from;
     /* owed */
@@ -323,6 +334,7 @@ struct post *book_new(struct life *life, struct sim_channel *ch, size_t size); /
 void book_accept(struct post *post, int64_t rc);
 struct record *book_record(struct sim_channel *ch, uint64_t tag); /* NULL: never delivered */
 uint64_t book_content(const struct life *life, lago_bytes_t body, const lago_properties_t *properties);
+void book_prepare(void); /* once, before all lives */
 void book_body_check(struct life *life, uint64_t content, uint64_t offset, lago_bytes_t piece);
 const uint8_t *book_body(uint64_t id, size_t size, uint8_t *room); /* room: BODY_MAX bytes */
 void book_check_calm(struct life *life);
@@ -354,8 +366,15 @@ const char *app_queue(struct life *life, const struct sim_channel *ch);
         result_;                                                                                                                 \
     })
 
+/* ---------------------------------------------------------------- app_login.c */
+
+void app_answer_login(struct life *life, struct sim_conn *conn); /* if it is time */
+
 /* ---------------------------------------------------------------- told.c */
 
+struct life *sim_enter(struct sim_conn *conn, const char *what); /* a callback begins, and ends */
+void sim_leave(struct life *life, struct sim_conn *conn);
+void told_challenge(lago_connection_t *h, const lago_challenge_t *challenge, void *data);
 void told_conn_open(lago_connection_t *h, void *data);
 void told_conn_open_error(lago_connection_t *h, const lago_reason_t *reason, void *data);
 void told_conn_close(lago_connection_t *h, const lago_reason_t *reason, void *data);

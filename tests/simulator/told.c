@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* A callback begins. None comes inside a call or another one, nor to who was freed. */
-static struct life *enter(struct sim_conn *conn, const char *what) {
+struct life *sim_enter(struct sim_conn *conn, const char *what) {
     struct life *life = conn->life;
     if (life->in_call || planted(life, PLANT_told_inside)) sim_broken(life, "%s was called from inside a call", what);
     if (life->in_callback) sim_broken(life, "%s was called inside another callback", what);
@@ -14,6 +14,7 @@ static struct life *enter(struct sim_conn *conn, const char *what) {
     TRACE(life, "      <- %s", what);
     life->in_callback = true;
     life->callbacks++;
+    COUNT(callbacks);
     return life;
 }
 
@@ -30,7 +31,7 @@ static void act(struct life *life, struct sim_conn *conn) {
     life->c = before;
 }
 
-static void leave(struct life *life, struct sim_conn *conn) {
+void sim_leave(struct life *life, struct sim_conn *conn) {
     act(life, conn);
     life->in_callback = false;
 }
@@ -63,14 +64,14 @@ static void check_reason(struct life *life, const lago_reason_t *reason) {
 
 void told_conn_open(lago_connection_t *h, void *data) {
     struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_open");
+    struct life *life = sim_enter(conn, "on_open");
     if (conn->open_told) sim_broken(life, "on_open twice");
     if (h != conn->h || lago_connection_state(h) != LAGO_CONNECTION_OPEN) sim_broken(life, "on_open, and it is not open");
     conn->open_told = true;
     conn->quiet_from = life->now;
     COUNT(opened);
     if (conn->link && conn->link->went_ahead) COUNT(fast_opened);
-    leave(life, conn);
+    sim_leave(life, conn);
 }
 
 static void ended(struct life *life, struct sim_conn *conn, const lago_reason_t *reason) {
@@ -85,7 +86,7 @@ static void ended(struct life *life, struct sim_conn *conn, const lago_reason_t 
 
 void told_conn_open_error(lago_connection_t *h, const lago_reason_t *reason, void *data) {
     struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_open_error");
+    struct life *life = sim_enter(conn, "on_open_error");
     (void)h;
     if (conn->open_told) sim_broken(life, "on_open_error after on_open");
     COUNT(never_opened);
@@ -94,7 +95,7 @@ void told_conn_open_error(lago_connection_t *h, const lago_reason_t *reason, voi
 
 void told_conn_close(lago_connection_t *h, const lago_reason_t *reason, void *data) {
     struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_close");
+    struct life *life = sim_enter(conn, "on_close");
     (void)h;
     if (!conn->open_told) sim_broken(life, "on_close without on_open");
     COUNT(closed);
@@ -103,37 +104,37 @@ void told_conn_close(lago_connection_t *h, const lago_reason_t *reason, void *da
 
 void told_blocked(lago_connection_t *h, lago_string_t reason, void *data) {
     struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_blocked");
+    struct life *life = sim_enter(conn, "on_blocked");
     (void)reason;
     if (!lago_connection_is_blocked(h)) sim_broken(life, "on_blocked, and it is not");
     conn->blocked_told++;
     COUNT(blocked);
-    leave(life, conn);
+    sim_leave(life, conn);
 }
 
 void told_unblocked(lago_connection_t *h, void *data) {
     struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_unblocked");
+    struct life *life = sim_enter(conn, "on_unblocked");
     (void)h;
     conn->blocked_told++;
     COUNT(unblocked);
-    leave(life, conn);
+    sim_leave(life, conn);
 }
 
 void told_drain(lago_connection_t *h, void *data) {
     struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_drain");
+    struct life *life = sim_enter(conn, "on_drain");
     if (!lago_connection_writable(h)) sim_broken(life, "on_drain, and a publish would be refused");
     COUNT(drains);
-    leave(life, conn);
+    sim_leave(life, conn);
 }
 
 void told_phase(lago_connection_t *h, lago_phase_t phase, uint32_t attempt, void *data) {
     struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_phase");
+    struct life *life = sim_enter(conn, "on_phase");
     (void)h, (void)phase, (void)attempt;
     if (conn->open_told) sim_broken(life, "on_phase after on_open");
-    leave(life, conn);
+    sim_leave(life, conn);
 }
 
 void told_conn_free(void *data) {
@@ -141,34 +142,22 @@ void told_conn_free(void *data) {
     quiet(conn, &conn->freed_told, "free_data of the connection");
 }
 
-void told_login(lago_connection_t *h, const lago_login_request_t *request, void *data) {
-    struct sim_conn *conn = data;
-    struct life *life = enter(conn, "on_login");
-    struct chance chance = { chance_mix(life->options->seed, UINT64_C(0x10610) + life->callbacks) };
-    lago_login_t login = { .username = SIM_USER, .password = SIM_PASSWORD };
-    if (percent(&chance, 10))
-        (void)CALL(life, lago_login_refuse(h, request->ticket, "not today"));
-    else
-        (void)CALL(life, lago_login_provide(h, request->ticket, &login));
-    leave(life, conn);
-}
-
 void told_timer(lago_connection_t *h, int status, void *data) {
     struct sim_timer *timer = data;
-    struct life *life = enter(timer->conn, "a timer");
+    struct life *life = sim_enter(timer->conn, "a timer");
     (void)h;
     if (timer->done) sim_broken(life, "a timer came twice, or after it was removed");
     if (status == 0 && life->now < timer->due) sim_broken(life, "a timer came too early");
     if (status != 0 && status != LAGO_ECANCELED) sim_broken(life, "a timer with status %d", status);
     timer->done = true;
     status ? COUNT(timers_canceled) : COUNT(timers);
-    leave(life, timer->conn);
+    sim_leave(life, timer->conn);
 }
 
 /* ---------------------------------------------------------------- requests */
 
 static struct life *answered(struct request *request, const lago_reason_t *reason) {
-    struct life *life = enter(request->conn, request->name);
+    struct life *life = sim_enter(request->conn, request->name);
     struct sim_channel *ch = request->ch;
     TRACE(life, "         %s", code(reason));
     check_reason(life, reason);
@@ -192,14 +181,14 @@ static struct life *answered(struct request *request, const lago_reason_t *reaso
 void told_conn_done(lago_connection_t *h, const lago_reason_t *reason, void *data) {
     struct request *request = data;
     (void)h;
-    leave(answered(request, reason), request->conn);
+    sim_leave(answered(request, reason), request->conn);
     if (!reason) COUNT(secrets_updated);
 }
 
 void told_done(lago_channel_t *h, const lago_reason_t *reason, void *data) {
     struct request *request = data;
     (void)h;
-    leave(answered(request, reason), request->conn);
+    sim_leave(answered(request, reason), request->conn);
 }
 
 void told_declared(lago_channel_t *h, const lago_reason_t *reason, const lago_queue_declare_ok_t *ok, void *data) {
@@ -207,7 +196,7 @@ void told_declared(lago_channel_t *h, const lago_reason_t *reason, const lago_qu
     (void)h;
     struct life *life = answered(request, reason);
     if (!reason == !ok) sim_broken(life, "declared, with a reason and a result, or neither");
-    leave(life, request->conn);
+    sim_leave(life, request->conn);
 }
 
 void told_count(lago_channel_t *h, const lago_reason_t *reason, uint32_t count, void *data) {
@@ -225,7 +214,7 @@ void told_consuming(lago_channel_t *h, const lago_reason_t *reason, lago_string_
     struct life *life = answered(request, reason);
     (void)h, (void)tag;
     if (reason) request->consumer->ended = true;
-    leave(life, request->conn);
+    sim_leave(life, request->conn);
 }
 
 void told_cancelled(lago_channel_t *h, const lago_reason_t *reason, lago_string_t tag, void *data) {
@@ -233,7 +222,7 @@ void told_cancelled(lago_channel_t *h, const lago_reason_t *reason, lago_string_
     struct life *life = answered(request, reason);
     (void)h, (void)tag;
     if (request->consumer) request->consumer->ended = true;
-    leave(life, request->conn);
+    sim_leave(life, request->conn);
 }
 
 /* ---------------------------------------------------------------- channels */
@@ -257,7 +246,7 @@ static void channel_ended(struct life *life, struct sim_channel *ch, const lago_
 
 void told_channel_open(lago_channel_t *h, const lago_reason_t *reason, void *data) {
     struct sim_channel *ch = channel_of(h, data);
-    struct life *life = enter(ch->conn, "on_open of a channel");
+    struct life *life = sim_enter(ch->conn, "on_open of a channel");
     if (ch->open_told) sim_broken(life, "on_open of channel %u twice", ch->number);
     ch->open_told = true;
     if (reason) {
@@ -266,22 +255,22 @@ void told_channel_open(lago_channel_t *h, const lago_reason_t *reason, void *dat
     } else {
         COUNT(channels_opened);
     }
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_channel_close(lago_channel_t *h, const lago_reason_t *reason, void *data) {
     struct sim_channel *ch = channel_of(h, data);
-    struct life *life = enter(ch->conn, "on_close of a channel");
+    struct life *life = sim_enter(ch->conn, "on_close of a channel");
     if (!ch->open_told) sim_broken(life, "on_close of channel %u, which was never open", ch->number);
     if (!reason) sim_broken(life, "on_close without a reason");
     COUNT(channels_ended);
     channel_ended(life, ch, reason);
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_return(lago_channel_t *h, const lago_return_t *returned, void *data) {
     struct sim_channel *ch = channel_of(h, data);
-    struct life *life = enter(ch->conn, "on_return");
+    struct life *life = sim_enter(ch->conn, "on_return");
     uint64_t content = book_content(life, returned->message->body, returned->message->properties);
     COUNT(returns_told);
     if (!ch->conn->lied) {
@@ -289,15 +278,15 @@ void told_return(lago_channel_t *h, const lago_return_t *returned, void *data) {
         book_body_check(life, content, 0, returned->message->body);
         if (returned->reply_code != 312) sim_broken(life, "returned with %u", returned->reply_code);
     }
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_flow(lago_channel_t *h, bool active, void *data) {
     struct sim_channel *ch = channel_of(h, data);
-    struct life *life = enter(ch->conn, "on_flow");
+    struct life *life = sim_enter(ch->conn, "on_flow");
     if (lago_channel_is_flow_active(h) != active) sim_broken(life, "on_flow does not say what holds");
     COUNT(flow_told);
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_channel_free(void *data) {
@@ -326,7 +315,7 @@ static struct record *record_of(struct life *life, struct sim_channel *ch, uint6
     if (record->told) sim_broken(life, "delivery %llu on channel %u was told twice", (unsigned long long)tag, ch->number);
     if (record->to_get != to_get) sim_broken(life, "a get's message for a consumer, or the other way round");
     record->told = true;
-    record->stale = ch->recovers > 0;
+    record->stale = record->stale || ch->recovers > 0;
     return record;
 }
 
@@ -347,7 +336,7 @@ static void keep_some(struct life *life, struct sim_conn *conn, const lago_messa
 
 static struct life *consumed(lago_channel_t *h, struct sim_consumer *consumer, const char *what) {
     struct sim_channel *ch = channel_of(h, consumer->ch);
-    struct life *life = enter(ch->conn, what);
+    struct life *life = sim_enter(ch->conn, what);
     if (consumer->freed) sim_broken(life, "a message for a consumer whose free_data came");
     return life;
 }
@@ -375,7 +364,7 @@ void told_message(lago_channel_t *h, const lago_message_t *message, void *data) 
     if (ch->closing || ch->conn->end_asked) sim_broken(life, "a message after the close");
     COUNT(deliveries);
     if (ch->conn->lied) {
-        leave(life, ch->conn);
+        sim_leave(life, ch->conn);
         return;
     }
     struct record *record = record_of(life, ch, message->delivery_tag, false);
@@ -393,7 +382,7 @@ void told_message(lago_channel_t *h, const lago_message_t *message, void *data) 
     life->c = &chance;
     if (ch->h && percent(&chance, 60)) app_settle_some(life, ch);
     life->c = before;
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_body(lago_channel_t *h, const lago_body_t *body, void *data) {
@@ -405,7 +394,7 @@ void told_body(lago_channel_t *h, const lago_body_t *body, void *data) {
     if (ch->conn->lied) {
         struct record *record = book_record(ch, tag);
         if (record) record->begun = record->ended = true;
-        leave(life, ch->conn);
+        sim_leave(life, ch->conn);
         return;
     }
     struct record *record = body->begins ? record_of(life, ch, tag, false) : book_record(ch, tag);
@@ -427,7 +416,7 @@ void told_body(lago_channel_t *h, const lago_body_t *body, void *data) {
     }
     if (body->ends && !body->reason && record->handed != post->size) sim_broken(life, "a body ended before it was whole");
     record->ended = body->ends;
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_broker_cancel(lago_channel_t *h, lago_string_t tag, void *data) {
@@ -436,7 +425,7 @@ void told_broker_cancel(lago_channel_t *h, lago_string_t tag, void *data) {
     (void)tag;
     COUNT(broker_cancels);
     consumer->ended = true;
-    leave(life, consumer->ch->conn);
+    sim_leave(life, consumer->ch->conn);
 }
 
 void told_consumer_free(void *data) {
@@ -458,7 +447,7 @@ void told_get(lago_channel_t *h, const lago_reason_t *reason, const lago_message
         check_message(life, record, message, true);
         keep_some(life, ch->conn, message, record->id);
     }
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 /* ---------------------------------------------------------------- publishes */
@@ -481,35 +470,35 @@ static struct life *settled(struct post *post, lago_publish_outcome_t outcome, c
 
 void told_published(lago_channel_t *h, const lago_publish_result_t *result, void *data) {
     struct post *post = data;
-    struct life *life = enter(post->ch->conn, "the outcome of a publish");
+    struct life *life = sim_enter(post->ch->conn, "the outcome of a publish");
     (void)channel_of(h, post->ch);
     if (result->sequence_number != post->number && !post->ch->conn->lied) sim_broken(life, "an outcome with another number");
     (void)settled(post, result->outcome, result->reason);
     if (planted(life, PLANT_told_twice) && life->callbacks % 97 == 0) (void)settled(post, result->outcome, result->reason);
-    leave(life, post->ch->conn);
+    sim_leave(life, post->ch->conn);
 }
 
 void told_settled(lago_publisher_t *h, const lago_publisher_settled_t *run, void *data) {
     struct sim_publisher *publishing = data;
     struct sim_channel *ch = publishing->ch;
-    struct life *life = enter(ch->conn, "on_settled");
+    struct life *life = sim_enter(ch->conn, "on_settled");
     (void)h;
     if (run->first > run->last)
         sim_broken(life, "a run from %llu to %llu", (unsigned long long)run->first, (unsigned long long)run->last);
     for (size_t i = 0; i < ch->post_count; i++)
         if (ch->posts[i]->number >= run->first && ch->posts[i]->number <= run->last && ch->posts[i]->number)
             (void)settled(ch->posts[i], run->outcome, run->reason);
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_ready(lago_publisher_t *h, void *data) {
     struct sim_publisher *publishing = data;
-    struct life *life = enter(publishing->ch->conn, "on_ready");
+    struct life *life = sim_enter(publishing->ch->conn, "on_ready");
     if (!publishing->ready_owed) sim_broken(life, "on_ready that nobody was promised");
     publishing->ready_owed = false;
     if (lago_publisher_room(h) == 0) sim_broken(life, "on_ready, and there is no room");
     COUNT(readies);
-    leave(life, publishing->ch->conn);
+    sim_leave(life, publishing->ch->conn);
 }
 
 void told_publisher_free(void *data) {
@@ -528,7 +517,7 @@ void told_released(void *data) {
 void told_reply(lago_rpc_t *h, const lago_rpc_result_t *result, void *data) {
     struct post *post = data;
     struct sim_channel *ch = post->ch;
-    struct life *life = enter(ch->conn, "the end of a call");
+    struct life *life = sim_enter(ch->conn, "the end of a call");
     (void)h;
     if (!post->call_open) sim_broken(life, "a call ended twice, or after it was forgotten");
     post->call_open = false;
@@ -546,7 +535,7 @@ void told_reply(lago_rpc_t *h, const lago_rpc_result_t *result, void *data) {
         if (content >= life->post_count || life->posts[content]->answers != post->id) sim_broken(life, "a reply to another call");
         book_body_check(life, content, 0, result->reply->body);
     }
-    leave(life, ch->conn);
+    sim_leave(life, ch->conn);
 }
 
 void told_rpc_free(void *data) {

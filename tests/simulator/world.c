@@ -39,6 +39,8 @@ static void link_up(struct life *life, struct sim_conn *conn) {
     conn->link->refusal = conn->refusal;
     conn->link->user = SIM_USER;
     conn->link->password = SIM_PASSWORD;
+    conn->link->challenges = conn->challenges;
+    conn->link->may_go_ahead = conn->fast;
     if (conn->refusal == MODEL_REFUSES_LOGIN || conn->refusal == MODEL_HANGS_UP_ON_LOGIN) COUNT(logins_refused);
     if (conn->refusal == MODEL_REFUSES_VHOST || conn->refusal == MODEL_HANGS_UP_ON_VHOST) COUNT(vhosts_refused);
     conn->last_received = conn->last_sent = conn->last_beat = conn->quiet_from = life->now;
@@ -49,6 +51,7 @@ static void link_up(struct life *life, struct sim_conn *conn) {
 static void link_down(struct life *life, struct sim_conn *conn) {
     if (!conn->link) return;
     TRACE(life, "      %u: the link is down", conn->index);
+    sim_shared->counts[COUNT_frames] += conn->link->frames;
     model_link_lost(conn->link);
     conn->link = NULL;
 }
@@ -103,12 +106,26 @@ static void choose_network(struct life *life, struct sim_conn *conn) {
     if (percent(c, 5)) conn->offered.frame_max = 1 + (uint32_t)roll(c, 4095);
 }
 
+/* Who logs in, and how. */
+static lago_credentials_t credentials(struct life *life, struct sim_conn *conn) {
+    static struct lago_mechanism own = { .name = MODEL_MECHANISM, .on_challenge = told_challenge };
+    struct chance *c = life->c;
+    lago_credentials_t who = { .username = SIM_USER, .password = SIM_PASSWORD };
+    if (percent(c, 10)) who.mechanisms = "AMQPLAIN PLAIN";
+    if (percent(c, 12)) who.on_login = told_login, who.login_data = conn;
+    if (!percent(c, 8)) return who;
+    own.data = conn; /* copied at once */
+    who.own_mechanisms = &own;
+    who.own_mechanism_count = 1;
+    if (percent(c, 10)) who.mechanisms = "PLAIN " MODEL_MECHANISM;
+    conn->challenges = (unsigned)roll(c, percent(c, 80) ? 4 : LAGO_LOGIN_ROUNDS_MAX + 2);
+    return who;
+}
+
 static lago_parameters_t parameters(struct life *life, struct sim_conn *conn) {
     struct chance *c = life->c;
     bool opening = life->faults & FAULT_OPENING;
-    lago_parameters_t p = { .host = "broker.example", .credentials = { .username = SIM_USER, .password = SIM_PASSWORD } };
-    if (percent(c, 10)) p.credentials.mechanisms = "AMQPLAIN PLAIN";
-    if (percent(c, 10)) p.credentials.on_login = told_login, p.credentials.login_data = conn;
+    lago_parameters_t p = { .host = "broker.example", .credentials = credentials(life, conn) };
     if (percent(c, 60)) p.heartbeat_s = percent(c, 10) ? LAGO_HEARTBEAT_OFF : 1 + (int32_t)roll(c, 10);
     if (percent(c, 40)) p.frame_max = 4096 + (uint32_t)roll(c, 5000);
     if (percent(c, 10)) p.channel_max = 1 + (uint16_t)roll(c, 4);
@@ -140,6 +157,7 @@ bool world_connect(struct life *life, struct sim_conn *conn) {
     v->now = life->now;
     v->tap = on_tap;
     v->tap_data = conn;
+    v->output_untold = true;
     v->log_level = life->logged ? LAGO_LOG_TRACE : LAGO_LOG_OFF;
     v->on_line = on_line;
     v->on_line_data = conn;
@@ -197,6 +215,7 @@ void world_connection_gone(struct life *life, struct sim_conn *conn) {
         sim_broken(life, "%zu blocks (%zu bytes) are left in memory", conn->v.alloc.live_count, conn->v.alloc.live_bytes);
     for (size_t i = 1; i < life->post_count; i++) /* its books go with it */
         if (life->posts[i]->ch->conn == conn) life->posts[i]->lent = false;
+    sim_shared->counts[COUNT_turns] += conn->v.counts.turns;
     virtual_deinit(&conn->v);
     conn->used = false;
 }
@@ -223,6 +242,7 @@ static void run_one(struct life *life, struct sim_conn *conn) {
 /* Twice: what one does in its callbacks may concern another. */
 void world_run(struct life *life) {
     for (unsigned i = 0; i < CONNS_MAX; i++) life->conns[i].v.now = life->now; /* it is the same time for all */
+    for (unsigned i = 0; i < CONNS_MAX; i++) app_answer_login(life, &life->conns[i]);
     for (unsigned pass = 0; pass < 2; pass++)
         for (unsigned i = 0; i < CONNS_MAX; i++) run_one(life, &life->conns[i]);
 }
@@ -271,6 +291,7 @@ static uint64_t next_time(struct life *life) {
         uint64_t wait = conn->v.conn ? virtual_next_deadline(&conn->v) : DEADLINE_NEVER;
         if (wait != DEADLINE_NEVER && life->now + wait < next) next = life->now + wait;
         if (next_beat(conn) < next) next = next_beat(conn);
+        if (conn->question.owed && conn->question.due > life->now && conn->question.due < next) next = conn->question.due;
     }
     return next;
 }
@@ -320,15 +341,15 @@ void world_oversleep(struct life *life, uint64_t ms) {
 }
 
 /* A peer that is silent is found in 1.1 intervals; and ours are sent. */
-static void check_silence(struct life *life, const struct sim_conn *conn) {
+static void check_silence(struct life *life, struct sim_conn *conn) {
     if (!conn->h || !conn->link || conn->lied || conn->halted || conn->v.hold_input || conn->v.first_piece) return;
     if (lago_connection_state(conn->h) != LAGO_CONNECTION_OPEN) return;
     uint64_t interval = lago_connection_tune(conn->h).heartbeat_s * UINT64_C(1000);
-    uint64_t since = conn->last_received > conn->quiet_from ? conn->last_received : conn->quiet_from;
     if (!interval) return;
     for (const struct sim_channel *ch = conn->channels; ch; ch = ch->next)
         for (const struct sim_consumer *consumer = ch->consumers; consumer; consumer = consumer->next)
-            if (consumer->paused && !consumer->ended) return;
+            if (consumer->paused && !consumer->ended) conn->last_received = life->now; /* it may not be reading */
+    uint64_t since = conn->last_received > conn->quiet_from ? conn->last_received : conn->quiet_from;
     if (life->now - since > interval + interval / 10 + 1)
         sim_broken(life, "a peer that has been silent for %llu ms lives on", (unsigned long long)(life->now - since));
     bool writes = conn->v.room > 64 && conn->v.write_max > 0 && !conn->v.write_failed && !conn->memory_failed;
@@ -352,6 +373,7 @@ static void cut(struct life *life, struct sim_conn *conn) {
     TRACE(life, "    the link is cut (%d)", status);
     COUNT(cuts);
     conn->v.room = percent(c, 70) ? roll(c, 300) : SIZE_MAX;
+    conn->writes_from = life->now; /* it may have taken nothing until here */
     world_deliver(conn, roll(c, 8), roll(c, 200));
     if (percent(c, 50)) world_run(life);
     if (!conn->used || !conn->link) return;
@@ -369,6 +391,7 @@ static void stall(struct life *life, struct sim_conn *conn) {
     case 0:
         TRACE(life, "    the peer takes little");
         conn->v.room = roll(c, 500);
+        conn->writes_from = life->now; /* it may have taken less */
         COUNT(stalls);
         break;
     case 1:
@@ -400,7 +423,7 @@ static void stall(struct life *life, struct sim_conn *conn) {
 static void garbage(struct life *life, struct sim_conn *conn) {
     struct chance *c = life->c;
     uint8_t bytes[64];
-    size_t size = 1 + roll(c, sizeof(bytes));
+    size_t size = percent(c, 10) ? 0 : 1 + roll(c, sizeof(bytes));
     if (!conn->link || !percent(c, 30)) return;
     for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)roll(c, 256);
     if (percent(c, 50)) bytes[0] = (uint8_t)(1 + roll(c, 3)); /* more of a frame */
@@ -414,8 +437,14 @@ static void garbage(struct life *life, struct sim_conn *conn) {
     TRACE(life, "    %zu bytes of garbage", size);
     COUNT(garbage);
     conn->lied = true;
-    world_deliver(conn, roll(c, 10), percent(c, 50) ? SIZE_MAX : roll(c, 100));
+    if (percent(c, 85)) world_deliver(conn, roll(c, 10), percent(c, 50) ? SIZE_MAX : roll(c, 100));
     virtual_input(&conn->v, bytes, size);
+    if (percent(c, 50)) return;
+    static const uint8_t goodbye[] = { 1, 0, 0, 0, 0, 0, 11, 0, 10, 0, 50, 1, 64, 0, 0, 0, 0, 0, FRAME_END }; /* 320 */
+    if (percent(c, 50)) world_run(life);
+    if (!conn->link) return;
+    conn->link->forged_close = true;
+    virtual_input(&conn->v, goodbye, sizeof(goodbye));
 }
 
 static void memory(struct life *life, struct sim_conn *conn) {

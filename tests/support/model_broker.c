@@ -23,7 +23,8 @@ static struct model_block *block_new(size_t size) {
     return block;
 }
 
-void *model_new(struct model_broker *b, size_t size) {
+/* Not cleared: for what is filled at once. */
+static void *room(struct model_broker *b, size_t size) {
     size = (size + 15) & ~(size_t)15;
     while (b->block && b->block->size - b->block->used < size) {
         if (!b->block->next) b->block->next = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
@@ -33,8 +34,10 @@ void *model_new(struct model_broker *b, size_t size) {
     if (!b->block) b->block = b->blocks = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
     uint8_t *found = (uint8_t *)b->block->bytes + b->block->used;
     b->block->used += size;
-    return memset(found, 0, size);
+    return found;
 }
+
+void *model_new(struct model_broker *b, size_t size) { return memset(room(b, size), 0, size); }
 
 void model_broker_reset(struct model_broker *b) {
     struct model_block *blocks = b->blocks;
@@ -80,8 +83,9 @@ void model_broken(struct model_broker *b, const char *format, ...) {
 }
 
 lago_bytes_t model_copy(struct model_broker *b, lago_bytes_t bytes) {
-    uint8_t *copy = model_new(b, bytes.size + 1);
+    uint8_t *copy = room(b, bytes.size + 1);
     if (bytes.size) memcpy(copy, bytes.data, bytes.size);
+    copy[bytes.size] = 0;
     return (lago_bytes_t){ copy, bytes.size };
 }
 
@@ -100,9 +104,9 @@ void model_append(struct model_broker *b, struct model_bytes *to, const void *da
         size_t left = to->size - to->done;
         size_t capacity = to->capacity ? to->capacity : 512;
         while (capacity < left + size) capacity *= 2;
-        uint8_t *room = model_new(b, capacity);
-        if (left) memcpy(room, to->data + to->done, left);
-        to->data = room;
+        uint8_t *larger = room(b, capacity);
+        if (left) memcpy(larger, to->data + to->done, left);
+        to->data = larger;
         to->capacity = capacity;
         to->size = left;
         to->done = 0;

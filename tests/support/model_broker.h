@@ -116,12 +116,17 @@ struct model_channel {
 enum model_link_state {
     MODEL_WAIT_HEADER,
     MODEL_WAIT_START_OK,
+    MODEL_WAIT_SECURE_OK,
     MODEL_WAIT_TUNE_OK,
     MODEL_WAIT_OPEN,
     MODEL_RUNNING,
     MODEL_CLOSING, /* we said close */
     MODEL_CLOSED   /* both have, or it was refused by hanging up: `hang_up` */
 };
+
+/* A mechanism with rounds: the broker asks "? 1", "? 2" ..., and wants to hear "! 0" at first, then "! 1" ... */
+#define MODEL_MECHANISM "MODEL-CR"
+void model_challenge_words(char *words, size_t size, char sign, unsigned round);
 
 /* How a login or a virtual host is refused. */
 enum model_refusal { MODEL_WELCOME, MODEL_REFUSES_LOGIN, MODEL_HANGS_UP_ON_LOGIN, MODEL_REFUSES_VHOST, MODEL_HANGS_UP_ON_VHOST };
@@ -136,11 +141,14 @@ struct model_link {
     bool blocked;       /* connection.blocked was said last */
     bool client_closed; /* the client has said connection.close */
     bool answered_close;
+    bool forged_close; /* somebody has said connection.close in its place */
     unsigned blocked_count;
-    uint64_t tune_at; /* out.added behind our tune */
-    bool went_ahead;  /* the client answered it before it was sent */
+    uint64_t tune_at;  /* out.added behind our tune */
+    bool went_ahead;   /* the client answered it before it was sent */
+    bool may_go_ahead; /* it may have meant to, and its octets came late */
     lago_tune_t offered, tune;
     const char *user, *password;
+    unsigned challenges, round; /* in a login by MODEL_MECHANISM: so many are asked; this one was asked last */
     struct model_bytes in, out;
     struct model_channel *channels;
     struct model_link *next;

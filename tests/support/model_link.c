@@ -3,6 +3,7 @@
 
 #include "text.h"
 #include <lago/table.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,7 +171,7 @@ static void say_start(struct model_link *link) {
                                         LAGO_FIELD_TABLE("capabilities", table) };
     struct connection_start args = { .version_minor = 9,
                                      .server_properties = { .fields = properties, .size = 3 },
-                                     .mechanisms = { "PLAIN AMQPLAIN", 14 },
+                                     .mechanisms = { "PLAIN AMQPLAIN " MODEL_MECHANISM, LAGO_NUL_TERMINATED },
                                      .locales = { "en_US", 5 } };
     model_say(link, NULL, METHOD_CONNECTION_START, &args);
     link->state = MODEL_WAIT_START_OK;
@@ -183,9 +184,47 @@ static bool is_plain(const struct model_link *link, lago_bytes_t response) {
            memcmp(at + user + 2, link->password, password) == 0;
 }
 
+void model_challenge_words(char *words, size_t size, char sign, unsigned round) {
+    (void)snprintf(words, size, "%c %u", sign, round);
+}
+
+static void say_challenge(struct model_link *link) {
+    char words[24];
+    model_challenge_words(words, sizeof(words), '?', ++link->round);
+    struct connection_secure args = { .challenge = { words, strlen(words) } };
+    model_say(link, NULL, METHOD_CONNECTION_SECURE, &args);
+    link->state = MODEL_WAIT_SECURE_OK;
+}
+
+static void response_check(const struct model_link *link, lago_bytes_t response) {
+    char words[24];
+    model_challenge_words(words, sizeof(words), '!', link->round);
+    if (response.size != strlen(words) || memcmp(response.data, words, response.size) != 0)
+        model_broken(link->broker, "another response to challenge %u than was given", link->round);
+}
+
+static void judge_login(struct model_link *link);
+
 static void on_start_ok(struct model_link *link, const struct connection_start_ok *args) {
     bool plain = model_same(args->mechanism, (lago_string_t){ "PLAIN", 5 });
     if (plain && link->user && !is_plain(link, args->response)) model_broken(link->broker, "start-ok with other credentials");
+    bool rounds = model_same(args->mechanism, (lago_string_t){ MODEL_MECHANISM, sizeof(MODEL_MECHANISM) - 1 });
+    if (rounds) response_check(link, args->response);
+    if (rounds && link->challenges > 0)
+        say_challenge(link);
+    else
+        judge_login(link);
+}
+
+static void on_secure_ok(struct model_link *link, const struct connection_secure_ok *args) {
+    response_check(link, args->response);
+    if (link->round < link->challenges)
+        say_challenge(link);
+    else
+        judge_login(link);
+}
+
+static void judge_login(struct model_link *link) {
     if (link->refusal == MODEL_REFUSES_LOGIN) {
         model_link_close(link, REPLY_ACCESS_REFUSED, "ACCESS_REFUSED - Login was refused", 0);
         return;
@@ -211,7 +250,7 @@ static bool fits(const lago_tune_t *offered, const struct connection_tune_ok *ar
 static void on_tune_ok(struct model_link *link, const struct connection_tune_ok *args) {
     link->went_ahead = link->out.passed < link->tune_at;
     if (!fits(&link->offered, args)) {
-        if (!link->went_ahead)
+        if (!link->went_ahead && !link->may_go_ahead)
             model_broken(link->broker, "tune-ok with channel_max %u, frame_max %u: more than was offered", args->channel_max,
                          args->frame_max);
         model_link_close(link, REPLY_NOT_ALLOWED, "NOT_ALLOWED - negotiated values", METHOD_CONNECTION_TUNE_OK);
@@ -249,7 +288,7 @@ static void on_close(struct model_link *link) {
 }
 
 static void on_close_ok(struct model_link *link) {
-    if (link->state != MODEL_CLOSING) model_broken(link->broker, "close-ok that nobody asked for");
+    if (link->state != MODEL_CLOSING && !link->forged_close) model_broken(link->broker, "close-ok that nobody asked for");
     if (link->answered_close) model_broken(link->broker, "a second close-ok");
     link->answered_close = true;
     link->state = MODEL_CLOSED;
@@ -269,9 +308,8 @@ static const struct {
     uint32_t method;
     enum model_link_state state;
 } expected[] = {
-    { METHOD_CONNECTION_START_OK, MODEL_WAIT_START_OK },
-    { METHOD_CONNECTION_TUNE_OK, MODEL_WAIT_TUNE_OK },
-    { METHOD_CONNECTION_OPEN, MODEL_WAIT_OPEN },
+    { METHOD_CONNECTION_START_OK, MODEL_WAIT_START_OK }, { METHOD_CONNECTION_SECURE_OK, MODEL_WAIT_SECURE_OK },
+    { METHOD_CONNECTION_TUNE_OK, MODEL_WAIT_TUNE_OK },   { METHOD_CONNECTION_OPEN, MODEL_WAIT_OPEN },
     { METHOD_CONNECTION_UPDATE_SECRET, MODEL_RUNNING },
 };
 
@@ -297,6 +335,7 @@ static void connection_method(struct model_link *link, const struct method_info 
     }
     switch (info->id) {
     case METHOD_CONNECTION_START_OK: on_start_ok(link, &args->connection_start_ok); break;
+    case METHOD_CONNECTION_SECURE_OK: on_secure_ok(link, &args->connection_secure_ok); break;
     case METHOD_CONNECTION_TUNE_OK: on_tune_ok(link, &args->connection_tune_ok); break;
     case METHOD_CONNECTION_OPEN: on_open(link); break;
     default: on_update_secret(link, &args->connection_update_secret); break;
