@@ -54,6 +54,8 @@ void faults_install(void) {
 void faults_begin(const struct plan *plan) {
     faults.plan = *plan;
     faults.struck = false;
+    faults.second = -1;
+    faults.since = 0;
     faults.told = 0;
     memset(calls, 0, sizeof calls);
     fail_alloc_init(&faults.lago);
@@ -65,13 +67,20 @@ void faults_begin(const struct plan *plan) {
 
 void faults_lift(void) {
     faults.plan.call = -1;
+    faults.plan.then_at = 0;
     faults.lago.fail_at = 0;
     for (enum source s = 0; s < SOURCES; s++) faults.others[s].fail_at = 0;
 }
 
 bool faults_call(int call, unsigned errors, unsigned *error) {
     if (faults.off) return false;
-    if (++faults.calls[call] != faults.plan.call_at || call != faults.plan.call || faults.plan.error >= errors) return false;
+    faults.calls[call]++;
+    if (faults.struck && faults.plan.then_at && ++faults.since == faults.plan.then_at) {
+        faults.second = call;
+        *error = faults.plan.then_error % errors;
+        return true;
+    }
+    if (faults.calls[call] != faults.plan.call_at || call != faults.plan.call || faults.plan.error >= errors) return false;
     *error = faults.plan.error;
     faults.struck = true;
     if (faults.plan.alloc_behind) fail_alloc_mode(&faults.lago, faults.plan.alloc_behind, FAIL_ONCE);

@@ -19,6 +19,8 @@ struct plan {
     size_t call_at;      /* from 1 */
     unsigned error;      /* which of its errors */
     size_t alloc_behind; /* lago's so-many-th allocation behind that failure fails as well; 0: none */
+    size_t then_at;      /* the so-many-th call of the table behind that failure, whichever it is, fails as well; 0: none */
+    unsigned then_error; /* which of its errors, counted around */
 };
 
 struct faults {
@@ -28,6 +30,8 @@ struct faults {
     bool off;                          /* the test's own turn */
     size_t *calls;                     /* by the shim's table */
     bool struck;                       /* the call has failed */
+    int second;                        /* the second call that has failed, or -1 */
+    size_t since;                      /* so many calls were made since */
     int told;                          /* by this error */
 };
 

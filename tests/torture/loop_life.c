@@ -4,6 +4,7 @@
 
 #include "app.h"
 #include "certs.h"
+#include "facts.h"
 #include "net_broker.h"
 #include <dirent.h>
 #include <dlfcn.h>
@@ -369,16 +370,14 @@ static void loop_is_empty(void) {
     if (rc != 0) legal_break(&l->app.legal, "the loop is not empty: %s", uv_err_name(rc));
 }
 
-static void check(const struct plan *plan, int before, const char *golden) {
-    bool differs = golden && strcmp(golden, l->app.text ? l->app.text : "") != 0;
+static void check(int before, const char *golden) {
     legal_check(&l->app.legal);
     if (faults.lago.live_count) legal_break(&l->app.legal, "%zu blocks are left", faults.lago.live_count);
     if (l->posts_run != l->posts_accepted) legal_break(&l->app.legal, "%d posts of %d ran", l->posts_run, l->posts_accepted);
     if (descriptors() != before) legal_break(&l->app.legal, "%d descriptors were open, and %d are", before, descriptors());
     if (l->scenario.way == LOOP_STREAM && l->given && !l->stream_freed)
         legal_break(&l->app.legal, "the stream was not given back");
-    (void)plan;
-    (void)differs;
+    if (golden) legal_check_explained(&l->app.legal, !same_facts(golden, l->app.text ? l->app.text : ""));
 }
 
 const char *loop_live(struct loop_scenario scenario, const struct plan *plan, const char *golden, char **text) {
@@ -412,7 +411,7 @@ const char *loop_live(struct loop_scenario scenario, const struct plan *plan, co
     loop_is_empty();
     faults.off = true;
     net_broker_close(&l->broker); /* which hears what is still in the kernel */
-    check(plan, before, golden);
+    check(before, golden);
     const char *problem = legal_problem(&l->app.legal);
     (void)snprintf(words, sizeof words, "%s", problem ? problem : "");
     *text = strdup(l->app.text ? l->app.text : "");

@@ -37,7 +37,7 @@ void loop_clean(void);
 
 /*
  * Live it. @return NULL, or what was wrong (of this module until the next). *text: what the application did and heard, malloc'ed.
- * `golden`: the text of a life in which nothing failed, or NULL.
+ * `golden`: the text of a life in which nothing failed, or NULL. Where another comes out somebody has to have been told why.
  */
 const char *loop_live(struct loop_scenario scenario, const struct plan *plan, const char *golden, char **text);
 

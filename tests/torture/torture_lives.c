@@ -5,6 +5,7 @@
  *     torture_lives [--step N] [--seed N] [--verbose] [SCENARIO...]
  *     torture_lives --control          a completion that gets lost, and a block that is never freed: are they found?
  */
+#include "facts.h"
 #include "lives.h"
 
 #include <stdio.h>
@@ -12,8 +13,7 @@
 #include <string.h>
 
 #define ALLOCATIONS_MAX ((size_t)20000) /* no life has so many: it would not end */
-#define LINES_MAX       2000
-#define RETRY_MS        500u /* what could not be written for want of memory leaves meanwhile */
+#define RETRY_MS        500u            /* what could not be written for want of memory leaves meanwhile */
 
 /* What is planted, to see whether it is found. */
 static enum { NO_CONTROL, FORGETS, LEAKS } control;
@@ -118,38 +118,6 @@ static void report(const struct point *point, const char *golden) {
     printf("not ok: %s, allocation %zu fails, %s: %s\n", point->scenario->name, point->fail_at, fail_mode_name(point->mode),
            legal_problem(&life.app.legal));
     if (verbose) printf("--- golden\n%s--- now\n%s", golden, life.app.text ? life.app.text : "");
-}
-
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-/* The lines of a text, sorted, without their numbers, and but for those that tell of memory that was given back. */
-static size_t sorted_lines(char *text, char **lines, size_t max) {
-    size_t count = 0;
-    for (char *line = strtok(text, "\n"); line && count < max; line = strtok(NULL, "\n")) {
-        char *to = line;
-        for (const char *from = line; *from; from++)
-            if (*from < '0' || *from > '9') *to++ = *from;
-        *to = '\0';
-        if (strcmp(line, "! body") != 0 && strcmp(line, "! prepared body") != 0) lines[count++] = line;
-    }
-    qsort(lines, count, sizeof *lines, by_text);
-    return count;
-}
-
-/*
- * Whether the same came of it. Not when: what was accepted without memory to write it leaves a little later, and what hung on it comes
- * later, or gets another number.
- */
-static bool same_facts(const char *golden, const char *text) {
-    static char *lines[2][LINES_MAX];
-    char *copies[2] = { strdup(golden), strdup(text) };
-    size_t counts[2];
-    for (int i = 0; i < 2; i++) counts[i] = sorted_lines(copies[i], lines[i], LINES_MAX);
-    bool same = counts[0] == counts[1];
-    for (size_t i = 0; same && i < counts[0]; i++) same = strcmp(lines[0][i], lines[1][i]) == 0;
-    free(copies[0]);
-    free(copies[1]);
-    return same;
 }
 
 /* @return false: there are not so many allocations. */

@@ -4,13 +4,17 @@
  *     torture_loop --allocations   every allocation of lago, of libuv and of OpenSSL in turn, in three modes
  *     torture_loop --calls         every call of the shim's table, each time that it is made, with each of its errors
  *     torture_loop --compound      a call, and an allocation behind it: sampled
+ *     torture_loop --pairs N       two calls, or a call and an allocation far behind it: N of each scenario, drawn by the seed
  *         [--step N] [--seed N]    every N-th point, the first by the seed
  *         [--only SCENARIO] [--call NAME] [--at N] [--source NAME]  (tcp-well ...) less than all
+ *     torture_loop --control       expects more than is told, and must see that
+ *         [--no-golden]            what is told is not compared with a life in which nothing fails, which takes three lives more
  *         [--verbose]
  *
  * Each life is a process of its own: what crashes inside libuv or OpenSSL is counted apart, as theirs.
  */
 #define _GNU_SOURCE
+#include "facts.h"
 #include "loop_life.h"
 #include "shim.h"
 
@@ -28,12 +32,15 @@
 #define CALLS_PER_POINT ((size_t)60) /* of one call in one life: the first ones; then they are all alike */
 #define FRAMES_MAX      40
 #define HANGS_S         60u
+#define CLEAN_LIVES     3 /* that must tell the same for it to be expected of others */
+#define GOLDEN_TRIES    3 /* of a life that tells something else: on a slow machine an answer comes after the application left */
 
 /* What a child tells. */
 struct report {
     size_t allocations[SOURCES];
     size_t calls[SHIM_CALLS_MAX];
     bool struck, theirs, ended;
+    int second;
     unsigned ms;
     char problem[500];
     char crash[400];
@@ -42,8 +49,9 @@ struct report {
 
 static struct report *report;
 static struct loop_scenario scenario;
-static size_t points, failures, theirs, step = 1, seed;
-static bool verbose;
+static size_t points, failures, theirs, twice, golden_scenarios, scenarios, step = 1, seed;
+static char *golden; /* what the scenario tells when nothing fails; NULL: not always the same */
+static bool verbose, no_golden;
 static const char *only, *only_call, *only_source;
 static size_t only_at;
 
@@ -63,12 +71,12 @@ static void on_crash(int number) {
     _exit(3);
 }
 
-static void live(const struct plan *plan) {
+static void live(const struct plan *plan, const char *expected) {
     char *text = NULL;
     const int fatal[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) (void)signal(fatal[i], on_crash);
     (void)alarm(HANGS_S);
-    const char *problem = loop_live(scenario, plan, NULL, &text);
+    const char *problem = loop_live(scenario, plan, expected, &text);
     (void)snprintf(report->problem, sizeof report->problem, "%s", problem ? problem : "");
     (void)snprintf(report->text, sizeof report->text, "%s", text ? text : "");
     free(text);
@@ -76,17 +84,18 @@ static void live(const struct plan *plan) {
     for (enum source s = SOURCE_UV; s < SOURCES; s++) report->allocations[s] = faults.others[s].calls;
     memcpy(report->calls, faults.calls, sizeof report->calls);
     report->struck = faults.struck;
+    report->second = faults.second;
     report->ended = true;
 }
 
-static void in_a_child(const struct plan *plan) {
+static void live_once(const struct plan *plan, const char *expected) {
     memset(report, 0, sizeof *report);
     fflush(stdout);
     uint64_t began = uv_hrtime();
     pid_t pid = fork();
     if (pid < 0) abort();
     if (pid == 0) {
-        live(plan);
+        live(plan, expected);
         _exit(0);
     }
     int status = 0;
@@ -98,6 +107,15 @@ static void in_a_child(const struct plan *plan) {
                    : WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "it hangs"
                                                                         : "it ended early",
                    status);
+}
+
+static bool is_untold(void) { return strstr(report->problem, "nobody was told") != NULL; }
+
+static void in_a_child(const struct plan *plan) {
+    for (int i = 0; i < GOLDEN_TRIES; i++) {
+        live_once(plan, golden);
+        if (!report->ended || !is_untold()) return;
+    }
 }
 
 static void judge(const char *what) {
@@ -142,6 +160,60 @@ static void fail_call(int call, size_t at, unsigned error, size_t behind) {
     judge(what);
 }
 
+/* splitmix64, so that a seed means the same everywhere. */
+static size_t drawn(uint64_t *state, size_t below) {
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (size_t)((z ^ (z >> 31)) % below);
+}
+
+static int draw_call(uint64_t *state, const size_t *made) {
+    int call;
+    do call = (int)drawn(state, (size_t)shim_call_count);
+    while (made[call] == 0 || shim_calls[call].errors == 0);
+    return call;
+}
+
+/* Two of what can fail, the second behind the first. */
+static struct plan draw_pair(uint64_t *state, const size_t *made) {
+    struct plan plan = { .call = draw_call(state, made), .mode = FAIL_ONCE };
+    plan.call_at = 1 + drawn(state, made[plan.call] < CALLS_PER_POINT ? made[plan.call] : CALLS_PER_POINT);
+    plan.error = (unsigned)drawn(state, shim_calls[plan.call].errors);
+    plan.then_error = (unsigned)drawn(state, SHIM_CALLS_MAX);
+    size_t behind = 1 + drawn(state, drawn(state, 2) ? 6 : 60);
+    if (drawn(state, 3) == 0)
+        plan.alloc_behind = behind;
+    else
+        plan.then_at = behind;
+    return plan;
+}
+
+static void name_pair(char *what, size_t size, size_t number, const struct plan *plan) {
+    int used = snprintf(what, size, "pair %zu (seed %zu): call %zu of %s fails with %s, and behind it ", number, seed,
+                        plan->call_at, shim_calls[plan->call].name, shim_error(plan->call, plan->error));
+    if (plan->alloc_behind)
+        (void)snprintf(what + used, size - (size_t)used, "allocation %zu", plan->alloc_behind);
+    else if (report->second < 0)
+        (void)snprintf(what + used, size - (size_t)used, "none of %zu calls", plan->then_at);
+    else
+        (void)snprintf(what + used, size - (size_t)used, "call %zu, %s with error %u", plan->then_at,
+                       shim_calls[report->second].name, plan->then_error % shim_calls[report->second].errors);
+}
+
+static void fail_pairs(const size_t *made, size_t count) {
+    char what[240];
+    uint64_t state = ((uint64_t)seed << 16) + (uint64_t)scenario.way * 16 + (uint64_t)scenario.fate;
+    for (size_t i = 0; i < count; i++) {
+        struct plan plan = draw_pair(&state, made);
+        if (only_at && only_at != i + 1) continue;
+        in_a_child(&plan);
+        twice += report->second >= 0 || (report->struck && plan.alloc_behind);
+        name_pair(what, sizeof what, i + 1, &plan);
+        judge(what);
+    }
+}
+
 static size_t skipped; /* towards the next point of a sample */
 
 static bool is_sampled(void) { return (seed + skipped++) % step == 0; }
@@ -156,12 +228,40 @@ static void fail_calls(const size_t *made, size_t behind) {
     }
 }
 
-static void torture(const char *mode) {
+/* What is told when nothing fails: expected from here on, if it is always the same. */
+static void live_clean(struct report *clean) {
+    free(golden);
+    golden = NULL;
+    live_once(&nothing, NULL);
+    *clean = *report;
+    bool same = !no_golden && strlen(clean->text) + 1 < sizeof clean->text; /* all of it */
+    for (int i = 1; i < CLEAN_LIVES && same; i++) {
+        live_once(&nothing, NULL);
+        same = same_facts(clean->text, report->text);
+    }
+    scenarios++;
+    golden_scenarios += same;
+    if (same) golden = strdup(clean->text);
+    if (verbose && !same && !no_golden) printf("%s: does not tell the same each time\n", loop_name(scenario));
+}
+
+/* A line that nobody told must be missed. */
+static void miss_a_line(const char *text) {
+    static char more[sizeof report->text + 40];
+    if (!golden) return;
+    (void)snprintf(more, sizeof more, "%s! a message\n", text);
+    free(golden);
+    golden = strdup(more);
+    in_a_child(&nothing);
+    points++;
+    failures += !is_untold();
+}
+
+static void torture(const char *mode, size_t pairs) {
     struct report *clean = malloc(sizeof *clean);
     size_t before = points;
     if (!clean) abort();
-    in_a_child(&nothing);
-    *clean = *report;
+    live_clean(clean);
     if (clean->problem[0]) {
         failures++;
         printf("not ok: %s, and nothing fails: %s\n", loop_name(scenario), clean->problem);
@@ -170,6 +270,10 @@ static void torture(const char *mode) {
     if (strcmp(mode, "--allocations") == 0) {
         for (enum source s = 0; s < SOURCES; s++)
             if (!only_source || strcmp(only_source, source_name(s)) == 0) fail_allocations(s, clean->allocations[s]);
+    } else if (strcmp(mode, "--control") == 0) {
+        miss_a_line(clean->text);
+    } else if (strcmp(mode, "--pairs") == 0) {
+        fail_pairs(clean->calls, pairs);
     } else {
         fail_calls(clean->calls, strcmp(mode, "--compound") == 0 ? 6 : 0);
     }
@@ -181,9 +285,11 @@ static void torture(const char *mode) {
 
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
+    size_t pairs = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
     for (int i = 2; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--verbose") == 0) verbose = true;
+        if (strcmp(argv[i], "--no-golden") == 0) no_golden = true;
         if (strcmp(argv[i], "--step") == 0) step = strtoul(value, NULL, 10);
         if (strcmp(argv[i], "--seed") == 0) seed = strtoul(value, NULL, 10);
         if (strcmp(argv[i], "--only") == 0) only = value;
@@ -198,8 +304,11 @@ int main(int argc, char **argv) {
     loop_prepare();
     for (scenario.way = 0; scenario.way < LOOP_WAYS; scenario.way++)
         for (scenario.fate = 0; scenario.fate < LOOP_FATES; scenario.fate++)
-            if (is_chosen()) torture(mode);
+            if (is_chosen()) torture(mode, pairs);
     loop_clean();
-    printf("loop: %zu points, %zu of them crashes of libuv or OpenSSL, %zu failures\n", points, theirs, failures);
+    free(golden);
+    if (strcmp(mode, "--pairs") == 0) printf("in %zu of them both failed\n", twice);
+    printf("loop: %zu points, %zu of them crashes of libuv or OpenSSL, %zu of %zu scenarios with a golden text, %zu failures\n",
+           points, theirs, golden_scenarios, scenarios, failures);
     return failures ? 1 : 0;
 }
