@@ -80,28 +80,16 @@ static void set_callbacks(struct play *p, struct args *args, lago_connection_opt
     options->on_drain = told_drain;
 }
 
-/* A broker of the loopback that was opened before, and said what RabbitMQ says. */
-static void know_broker(struct play *p) {
-    struct book_entry said = { .mechanisms = "PLAIN AMQPLAIN",
-                               .offered = { .channel_max = 2047, .frame_max = 131072, .heartbeat_s = 60 } };
-    (void)snprintf(said.endpoint, sizeof(said.endpoint), "127.0.0.1:5672");
-    book_learn(&p->book, &said);
-    p->v.book = &p->book;
-    p->v.endpoint[0] = "127.0.0.1:5672";
-    p->v.is_private = true;
-}
-
 static void act_connect(struct play *p, struct args *args) {
     const char *url = arg_string(args, "url");
     lago_parameters_t parameters = { 0 };
     lago_connection_options_t options = { .parameters = url ? NULL : &parameters };
     read_parameters(p, args, &parameters);
-    if (arg_flag(args, "known")) know_broker(p);
+    if (arg_flag(args, "known")) p->medium->know(p);
     set_callbacks(p, args, &options);
     call_begin(p);
-    int rc = virtual_connect(&p->v, url, &options);
+    int rc = p->medium->connect(p, url, &options);
     call_end(p);
-    p->conn = p->v.conn;
     p->connected = rc == 0;
     p->legal.connected = p->connected && p->has_on_close;
     play_result(p, rc);
@@ -212,35 +200,20 @@ static void show_counters(struct play *p) {
               (unsigned long long)c.messages_dropped, (unsigned long long)c.frames_sent, (unsigned long long)c.frames_received);
 }
 
-static void show_attempts(struct play *p) {
-    const lago_reason_t *reason;
-    for (size_t i = 0; (reason = lago_connection_attempt(p->conn, i, NULL)) != NULL; i++)
-        (void)legal_returned(&p->legal, reason->code);
-    play_emit(p, "=  ", "%u lookups, %u connects", p->v.counts.resolve, p->v.counts.connect);
-}
-
 static void act_show(struct play *p, struct args *args) {
     static const char *const states[] = { "closed", "init", "protocol", "start", "tune", "open", "closing" };
     const char *what = arg_word(args);
     if (strcmp(what, "state") == 0)
         play_emit(p, "=  ", "%s", states[lago_connection_state(p->conn)]);
-    else if (strcmp(what, "endpoint") == 0)
-        play_emit(p, "=  ", "\"%s\"", lago_connection_endpoint(p->conn));
     else if (strcmp(what, "blocked") == 0)
         play_emit(p, "=  ", "%s", lago_connection_is_blocked(p->conn) ? "blocked" : "not blocked");
     else if (strcmp(what, "output") == 0)
         play_emit(p, "=  ", "%zu bytes", lago_connection_output_size(p->conn));
-    else if (strcmp(what, "alive") == 0)
-        play_emit(p, "=  ", "%s", p->v.conn && link_wants(p->v.conn).alive ? "alive" : "idle");
-    else if (strcmp(what, "reset") == 0)
-        play_emit(p, "=  ", "%s", p->v.counts.reset ? "by reset" : "in order");
-    else if (strcmp(what, "attempts") == 0)
-        show_attempts(p);
     else if (strcmp(what, "tune") == 0)
         show_tune(p);
     else if (strcmp(what, "counters") == 0)
         show_counters(p);
-    else
+    else if (!p->medium->show(p, what))
         no_such("fact to show", what);
 }
 
@@ -301,6 +274,7 @@ static bool own_act(struct play *p, const char *verb, struct args *args) {
 void play_act(struct play *p, const char *words) {
     struct args args;
     args_read(&args, words);
+    args.ms_scale = p->medium->ms_scale;
     const char *verb = arg_word(&args);
     if (!verb || (!own_act(p, verb, &args) && !channel_act(p, verb, &args))) no_such("act", words);
     args_release(&args);

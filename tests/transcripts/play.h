@@ -1,13 +1,15 @@
 /*
- * One replay of a transcript: a client over the virtual transport, what the script has made with it, and the lines of what
- * happened. words.c reads the words of a line, acts.c and acts_channel.c do what they say, told.c writes down what is called
- * back, script.c walks the lines, runner.c replays a script in every way and compares.
+ * One replay of a transcript: a client over one of the media, what the script has made with it, and the lines of what happened.
+ * words.c reads the words of a line, acts.c and acts_channel.c do what they say, told.c writes down what is called back, script.c
+ * walks the lines, medium_memory.c and medium_socket.c carry them, runner.c replays a script in memory in every way and compares,
+ * sockets.c over sockets.
  */
 #ifndef TRANSCRIPTS_PLAY_H
 #define TRANSCRIPTS_PLAY_H
 
 #include "book.h"
 #include "legal.h"
+#include "medium.h"
 #include "server.h"
 #include "virtual.h"
 #include <lago/basic.h>
@@ -37,6 +39,7 @@ struct args {
     const char *line;
     struct arg items[ARGS_MAX];
     size_t count;
+    unsigned ms_scale; /* of numbers whose key ends in _ms; 0: 1 */
 };
 
 /* `a "b" key=value key="va\nlue" key={...}`; args_release aborts if a word was not used: a typo must not pass. */
@@ -54,6 +57,9 @@ bool arg_flag(struct args *args, const char *key);
 
 /* Unescape a copy of words in quotes, and the number of a code by its name: "ECONNRESET". */
 int code_by_name(const char *name);
+
+/* What follows `prefix` in the line, or NULL. */
+const char *word_behind(const char *line, const char *prefix);
 
 /* ---------------------------------------------------------------- what is played */
 
@@ -96,7 +102,9 @@ struct hook {
 };
 
 struct play {
-    struct virtual v;
+    const struct medium *medium;
+    struct virtual v;        /* of the memory */
+    struct sockets *sockets; /* of a real loop; NULL: none */
     struct legal legal;      /* judges it */
     struct book book;        /* what is known of the broker */
     lago_connection_t *conn; /* the handle; NULL before connect and once it was freed */
@@ -131,7 +139,7 @@ void play_problem(struct play *p, const char *format, ...) __attribute__((format
 void play_script(struct play *p, const char *script, bool update);
 
 /* Begin, and end whatever the script left; checks what was owed. */
-void play_init(struct play *p);
+void play_init(struct play *p, const struct medium *medium);
 void play_end(struct play *p);
 
 /* ---------------------------------------------------------------- acts.c */

@@ -4,18 +4,21 @@
  * nothing may crash or leak, and every promise is still kept exactly once.
  *
  *     runner FILE            test
+ *     runner --exactly FILE...
+ *                            only the first three, of many
  *     runner --print FILE    print what really happens, with the comments of the file
  *     runner --torture STEP SEED FILE...
  *                            only without memory, in three modes: every STEP-th allocation in turn (1: each), the first by SEED;
  *                            prints a count (tests/torture/run)
  */
+#include "compare.h"
 #include "play.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RANDOM_REPLAYS = 8, SIDE_WIDTH = 76 };
+enum { RANDOM_REPLAYS = 8 };
 
 /* How a replay differs from the plain one. */
 struct way {
@@ -26,61 +29,7 @@ struct way {
     enum fail_mode fail_mode;
 };
 
-static char *read_file(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file || fseek(file, 0, SEEK_END) != 0) {
-        perror(path);
-        exit(2);
-    }
-    size_t size = (size_t)ftell(file);
-    char *text = calloc(1, size + 1);
-    rewind(file);
-    if (!text || fread(text, 1, size, file) != size) abort();
-    fclose(file);
-    return text;
-}
-
-/* ---------------------------------------------------------------- comparing */
-
-/* The next line that counts; NULL at the end. Moves *at. */
-static const char *next_line(const char **at, size_t *size) {
-    while (**at) {
-        const char *line = *at;
-        *size = strcspn(line, "\n");
-        *at += *size + (line[*size] == '\n');
-        while (*size > 0 && line[*size - 1] == ' ') --*size;
-        if (*size > 0 && line[0] != '#') return line;
-    }
-    *size = 0;
-    return NULL;
-}
-
-static bool same(const char *a, size_t a_size, const char *b, size_t b_size) {
-    return (a == NULL) == (b == NULL) && a_size == b_size && (a == NULL || memcmp(a, b, a_size) == 0);
-}
-
-static void print_sides(const char *expected, const char *actual) {
-    printf("  %-*s | %s\n", SIDE_WIDTH, "expected", "actual");
-    for (;;) {
-        size_t expected_size, actual_size;
-        const char *e = next_line(&expected, &expected_size), *a = next_line(&actual, &actual_size);
-        if (!e && !a) return;
-        bool equal = same(e, expected_size, a, actual_size);
-        printf("%c %-*.*s %c %.*s\n", equal ? ' ' : '*', SIDE_WIDTH, (int)expected_size, e ? e : "", equal ? '|' : '!',
-               (int)actual_size, a ? a : "");
-    }
-}
-
-static bool texts_match(const char *expected, const char *actual) {
-    const char *e, *a;
-    size_t expected_size, actual_size;
-    do {
-        e = next_line(&expected, &expected_size);
-        a = next_line(&actual, &actual_size);
-        if (!same(e, expected_size, a, actual_size)) return false;
-    } while (e && a);
-    return true;
-}
+/* ---------------------------------------------------------------- comparing facts */
 
 static bool begins(const char *line, const char *with) { return strncmp(line, with, strlen(with)) == 0; }
 
@@ -98,7 +47,7 @@ static const char *without_time(const char *line, size_t *size) {
 static const char *next_fact(const char **at, size_t *size) {
     const char *line;
     bool shown = false;
-    while ((line = next_line(at, size)) != NULL) {
+    while ((line = script_next_line(at, size)) != NULL) {
         line = without_time(line, size);
         if (begins(line, "C> ") || begins(line, "!  ") || (begins(line, "=  ") && !shown)) return line;
         shown = begins(line, "do show") || begins(line, "do channel.show");
@@ -144,7 +93,7 @@ static bool is_plain(const char *expected, const char *actual) {
 /* ---------------------------------------------------------------- one replay */
 
 static void begin(struct play *p, const struct way *way) {
-    play_init(p);
+    play_init(p, &medium_memory);
     p->v.piece_max = way->piece_max;
     p->v.piece_seed = way->seed;
     if (way->write_max) p->v.write_max = way->write_max;
@@ -170,14 +119,14 @@ static bool wire_matches(struct wire *wire, const struct play *p) {
 }
 
 static bool judge(const struct play *p, const struct way *way, const char *script, bool wire_good) {
-    bool text_good = way->fail_at > 0 || texts_match(script, p->text ? p->text : "");
+    bool text_good = way->fail_at > 0 || script_matches(script, p->text ? p->text : "");
     if (text_good && wire_good && !p->problem) return true;
     printf("not ok: replayed %s", way->name);
     if (way->fail_at) printf(", allocation %zu fails, %s", way->fail_at, fail_mode_name(way->fail_mode));
     printf("\n");
     if (p->problem) printf("  broken promise: %s\n", p->problem);
     if (!wire_good) printf("  other bytes were written than in the first replay\n");
-    print_sides(script, p->text ? p->text : "");
+    script_print_sides(script, p->text ? p->text : "");
     return false;
 }
 
@@ -240,7 +189,7 @@ struct torture {
 };
 
 static void torture_file(struct torture *t, const char *path) {
-    char *script = read_file(path);
+    char *script = script_read(path);
     for (enum fail_mode mode = FAIL_ONCE; mode < FAIL_MODES; mode++)
         for (size_t n = 1 + t->first % t->step, allocations = 1; allocations > 0; n += t->step) {
             struct way way = { .name = path, .fail_at = n, .fail_mode = mode };
@@ -259,8 +208,19 @@ static int torture(int argc, char **argv) {
     return t.failures ? 1 : 0;
 }
 
+static int exactly(int count, char **paths) {
+    int different = 0;
+    for (int i = 0; i < count; i++) {
+        char *script = script_read(paths[i]);
+        different += !replay_exactly(script);
+        free(script);
+    }
+    printf("transcripts: %d exactly, %d different\n", count, different);
+    return different ? 1 : 0;
+}
+
 static int print(const char *path) {
-    char *script = read_file(path);
+    char *script = script_read(path);
     struct play p;
     begin(&p, &(struct way){ .name = "whole" });
     play_script(&p, script, true);
@@ -279,11 +239,12 @@ static int print(const char *path) {
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--print") == 0) return print(argv[2]);
     if (argc > 4 && strcmp(argv[1], "--torture") == 0) return torture(argc, argv);
+    if (argc > 2 && strcmp(argv[1], "--exactly") == 0) return exactly(argc - 2, argv + 2);
     if (argc != 2) {
-        fprintf(stderr, "usage: %s [--print] FILE\n", argv[0]);
+        fprintf(stderr, "usage: %s [--print] FILE | --exactly FILE...\n", argv[0]);
         return 2;
     }
-    char *script = read_file(argv[1]);
+    char *script = script_read(argv[1]);
     bool good = replay_exactly(script) && replay_without_memory(script, FAIL_ONCE, 0) &&
                 replay_without_memory(script, FAIL_FROM_THEN_ON, 0) && replay_without_memory(script, FAIL_ONCE, 1);
     free(script);

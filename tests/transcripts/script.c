@@ -1,14 +1,17 @@
 /*
- * A script's lines, one after the other:
+ * A script's lines, one after the other (how to write one and to run it in memory, over TCP or over TLS: ./run --help):
  *
  *   # words                     a comment
  *   do <act>                    a call of the application (acts.c, acts_channel.c)
  *   on <callback> do <act>      the same inside the next callback whose line begins so; `always`: in each
  *   S> <frame>                  the broker sends (server.h); lines without anything between them come in one read
  *   handshake [<tune>]          start, tune (RabbitMQ's, or these words) and open-ok; the client's answers are not written down
+ *   drop ECONNRESET, eof        the link breaks, or the peer ends it, behind what was sent
+ *
+ * in memory only (a script with one of these is not replayed over sockets; medium_socket.c has the list):
+ *
  *   t=<ms>                      time passes, up to then
  *   jump t=<ms>                 the same, but the loop was busy elsewhere: all at once
- *   drop ECONNRESET, eof        the link breaks, or the peer ends it, behind what was sent
  *   write fails EPIPE
  *   peer reads nothing | <n> | all
  *   input waits | flows         bytes stay in the kernel unread
@@ -47,7 +50,8 @@ void play_emit(struct play *p, const char *mark, const char *format, ...) {
     int size = 0;
     va_list args;
     if (p->silent) return;
-    if (virtual_time(&p->v) != p->shown) size = snprintf(line, sizeof(line), "t=%llu ", (unsigned long long)virtual_time(&p->v));
+    uint64_t now = p->medium->time(p);
+    if (now != p->shown) size = snprintf(line, sizeof(line), "t=%llu ", (unsigned long long)now);
     size += snprintf(line + size, sizeof(line) - (size_t)size, "%s", mark);
     va_start(args, format);
     vsnprintf(line + size, sizeof(line) - (size_t)size, format, args);
@@ -72,22 +76,9 @@ __attribute__((noreturn)) static void unknown(const char *line) {
     abort();
 }
 
-/* What follows `prefix` in the line, or NULL. */
-static const char *behind(const char *line, const char *prefix) {
+const char *word_behind(const char *line, const char *prefix) {
     size_t size = strlen(prefix);
     return strncmp(line, prefix, size) == 0 ? line + size : NULL;
-}
-
-static void pass_time(struct play *p, const char *line, const char *number, bool at_once) {
-    uint64_t to = strtoull(number, NULL, 10), now = virtual_time(&p->v);
-    if (to <= now) unknown(line);
-    if (!at_once && to - now > 1) virtual_advance(&p->v, to - now - 1);
-    play_echo(p, line);
-    p->shown = to;
-    if (at_once)
-        virtual_oversleep(&p->v, to - now);
-    else
-        virtual_advance(&p->v, 1);
 }
 
 static void add_hook(struct play *p, const char *words, bool always) {
@@ -97,66 +88,32 @@ static void add_hook(struct play *p, const char *words, bool always) {
         (struct hook){ .prefix = strndup(words, (size_t)(act - words)), .act = strdup(act + 4), .always = always };
 }
 
-static int network_answer(const char *word) {
-    if (strcmp(word, "never") == 0) return VIRTUAL_NEVER;
-    return strcmp(word, "ok") == 0 ? 0 : code_by_name(word);
-}
-
-static void network(struct play *p, const char *words) {
-    const char *resolve = behind(words, "resolve "), *connect = behind(words, "connect ");
-    char *end;
-    if (resolve) {
-        size_t count = strtoul(resolve, &end, 10);
-        p->v.resolve_status = *end ? network_answer(resolve) : 0;
-        if (!*end) p->v.address_count = count;
-    } else if (connect) {
-        size_t address = strtoul(connect, &end, 10);
-        if (*end != ' ' || address < 1 || address > VIRTUAL_ADDRESSES_MAX) unknown(words);
-        p->v.connect_status[address - 1] = network_answer(end + 1);
-    } else {
-        unknown(words);
-    }
-}
-
 static void handshake(struct play *p, const char *tune) {
     char line[128];
     snprintf(line, sizeof(line), "0 connection.tune %s", *tune ? tune : " channel_max=2047 frame_max=131072 heartbeat=60");
     p->handshaking = true;
-    virtual_run(&p->v);
-    server_send(&p->v, SERVER_START);
-    server_send(&p->v, line);
+    p->medium->run(p);
+    p->medium->send(p, SERVER_START);
+    p->medium->send(p, line);
     p->handshaking = false;
-    server_send(&p->v, "0 connection.open-ok");
+    p->medium->send(p, "0 connection.open-ok");
 }
 
-static size_t peer_room(const char *words) {
-    if (strcmp(words, "nothing") == 0) return 0;
-    return strcmp(words, "all") == 0 ? SIZE_MAX : strtoul(words, NULL, 10);
-}
-
-/* A line of the network or of the application. */
+/* A line of the application, or of a link as any broker can make it. */
 static bool play_simple(struct play *p, const char *line) {
     const char *words;
-    if ((words = behind(line, "do ")) != NULL)
+    if ((words = word_behind(line, "do ")) != NULL)
         play_act(p, words);
-    else if ((words = behind(line, "on ")) != NULL)
+    else if ((words = word_behind(line, "on ")) != NULL)
         add_hook(p, words, false);
-    else if ((words = behind(line, "always ")) != NULL)
+    else if ((words = word_behind(line, "always ")) != NULL)
         add_hook(p, words, true);
-    else if ((words = behind(line, "handshake")) != NULL)
+    else if ((words = word_behind(line, "handshake")) != NULL)
         handshake(p, words);
-    else if ((words = behind(line, "drop ")) != NULL)
-        virtual_lose(&p->v, code_by_name(words));
+    else if ((words = word_behind(line, "drop ")) != NULL)
+        p->medium->lose(p, code_by_name(words));
     else if (strcmp(line, "eof") == 0)
-        virtual_lose(&p->v, code_by_name("EOF"));
-    else if ((words = behind(line, "write fails ")) != NULL)
-        virtual_fail_write(&p->v, code_by_name(words));
-    else if ((words = behind(line, "peer reads ")) != NULL)
-        virtual_take(&p->v, peer_room(words));
-    else if ((words = behind(line, "input ")) != NULL)
-        p->v.hold_input = strcmp(words, "waits") == 0;
-    else if ((words = behind(line, "network ")) != NULL)
-        network(p, words);
+        p->medium->lose(p, code_by_name("EOF"));
     else
         return false;
     return true;
@@ -164,20 +121,15 @@ static bool play_simple(struct play *p, const char *line) {
 
 static bool is_output(const char *line) {
     if (strncmp(line, "t=", 2) == 0) line = strchr(line, ' ') ? strchr(line, ' ') + 1 : line;
-    return behind(line, "C> ") || behind(line, "!  ") || behind(line, "=  ") || behind(line, "L> ");
+    return word_behind(line, "C> ") || word_behind(line, "!  ") || word_behind(line, "=  ") || word_behind(line, "L> ");
 }
 
 static void play_line(struct play *p, const char *line) {
-    const char *words;
-    if ((words = behind(line, "t=")) != NULL) {
-        pass_time(p, line, words, false);
-    } else if ((words = behind(line, "jump t=")) != NULL) {
-        pass_time(p, line, words, true);
-    } else {
+    if (!p->medium->word(p, line)) {
         play_echo(p, line);
         if (!play_simple(p, line)) unknown(line);
     }
-    virtual_run(&p->v);
+    p->medium->run(p);
 }
 
 /* ---------------------------------------------------------------- all lines */
@@ -200,7 +152,7 @@ static void gather(struct play *p, struct gathered *g, const char *line) {
 }
 
 static void send_gathered(struct play *p, struct gathered *g) {
-    if (g->text) server_send(&p->v, g->text);
+    if (g->text) p->medium->send(p, g->text);
     free(g->text);
     *g = (struct gathered){ NULL, 0 };
 }
@@ -218,7 +170,7 @@ void play_script(struct play *p, const char *script, bool update) {
         size_t size = strcspn(script, "\n");
         char *line = copy_line(script, size);
         bool is_note = line[0] == '#' || line[0] == '\0';
-        if (behind(line, "S> ")) {
+        if (word_behind(line, "S> ")) {
             gather(p, &gathered, line);
         } else {
             send_gathered(p, &gathered);
@@ -233,15 +185,12 @@ void play_script(struct play *p, const char *script, bool update) {
 
 /* ---------------------------------------------------------------- beginning and end */
 
-void play_init(struct play *p) {
+void play_init(struct play *p, const struct medium *medium) {
     memset(p, 0, sizeof(*p));
-    virtual_init(&p->v);
-    p->v.on_line = told_line;
-    p->v.on_line_data = p;
+    p->medium = medium;
     legal_init(&p->legal);
     p->legal.scripted = true;
-    p->v.tap = told_wire;
-    p->v.tap_data = p;
+    medium->begin(p);
     book_init(&p->book, &mem_default);
 }
 
@@ -279,16 +228,15 @@ static void check_freed_data(struct play *p) {
 
 void play_end(struct play *p) {
     p->silent = true;
-    fail_alloc_at(&p->v.alloc, 0, false);
-    p->v.hold_input = false;
+    p->medium->calm(p);
     if (p->conn) lago_connection_abort(p->conn);
-    virtual_run(&p->v);
+    p->medium->run(p);
     check_connection(p);
     for (int i = 1; i <= CHANNELS_MAX; i++) check_channel(p, &p->channels[i]);
     check_owed(p);
     if (p->conn) play_act(p, "free");
     lago_message_release(p->kept);
-    virtual_deinit(&p->v);
+    p->medium->end(p);
     book_clear(&p->book);
     check_freed_data(p);
     legal_check(&p->legal);

@@ -108,7 +108,8 @@ uint64_t arg_number(struct args *args, const char *key) {
     if (strcmp(value, "never") == 0) return UINT32_MAX;
     uint64_t number = strtoull(value, &end, 10);
     if (end == value || *end) bad_words(args, "not a number", value);
-    return number;
+    bool is_time = strlen(key) > 3 && strcmp(key + strlen(key) - 3, "_ms") == 0;
+    return is_time && args->ms_scale ? number * args->ms_scale : number;
 }
 
 bool arg_flag(struct args *args, const char *key) {
