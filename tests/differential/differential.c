@@ -2,21 +2,32 @@
  * lago's codec against librabbitmq's: what one writes the other reads, and what is damaged both refuse. Any difference without a
  * written reason is taken for a bug of lago's. Each case can be had again from its seed and index.
  *
- *   differential [--cases N] [--seed S] [--first INDEX]
+ *   differential [--count FRAMES | --cases N] [--seconds S] [--seed S] [--first INDEX] [--plant]
+ *       --count    until so many frames were read by both
+ *       --cases    so many cases; of each eleven one is a stream of some sixty frames
+ *       --seconds  stop after so long
+ *       --plant    control: lago gets an octet of a frame wrong now and then, which must be found
+ *
+ * Ends with the line "differential: N frames, D different without a reason".
  */
 #include "run.h"
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define DEFAULT_CASES   100000u /* all 2^14 property masks, each method some hundred times; a few seconds */
 #define DEFAULT_SEED    1u      /* the same in CI each time: a change that breaks it is known at once */
 #define FAILURES_SHOWN  10u
 #define SHOWN_OCTETS    2048u
 #define PEER_PAGE_SIZE  65536u
-#define CHECKED_METHODS 64u /* of librabbitmq 0.11 */
+#define CHECKED_METHODS 64u        /* of librabbitmq 0.11 */
+#define KEPT_SIZE       (64 << 20) /* given back and taken again in every case: the allocator need not trouble the kernel with it */
+#define PROGRESS_FRAMES 10000000u
+#define CLOCK_CASES     4096u /* between two looks at the clock */
 
 static const struct {
     const char *name;
@@ -32,6 +43,7 @@ static const struct {
     { "damaged properties", case_hostile_properties },
     { "damaged table", case_hostile_table },
     { "frames", case_frames },
+    { "stream", case_stream },
 };
 #define KIND_COUNT (sizeof kinds / sizeof kinds[0])
 
@@ -44,6 +56,9 @@ static const char *const reason_texts[REASON_COUNT] = {
     [REASON_PROPERTY_FLAGS] = "property flags that basic does not have: librabbitmq skips them; lago cannot know their sizes",
     [REASON_ONLY_LAGO] = "connection.update-secret and -ok: younger than librabbitmq 0.11",
     [REASON_CLONE] = "amqp_table_clone takes no empty names (amqp_decode_table does); lago clones nothing",
+    [REASON_FRAME_TYPE] = "a frame of an unknown type: librabbitmq skips it; for lago the stream is lost (4.2.3)",
+    [REASON_SHORT] = "a payload without its number or fixed part: librabbitmq reads behind it, so it is not asked; lago refuses",
+    [REASON_WEIGHT] = "a content header with a weight, or of a class without contents: librabbitmq takes it (4.2.6.1)",
 };
 
 /* ---------------------------------------------------------------- what the cases share */
@@ -130,6 +145,11 @@ static bool same_methods(void) {
 
 /* ---------------------------------------------------------------- running */
 
+/* Where to begin, and when it is enough. */
+struct limits {
+    uint64_t first, cases, frames, seconds; /* seconds: 0 for no limit */
+};
+
 static bool run_case(struct run *run, uint64_t index, bool verbose) {
     run->index = index;
     run->verbose = verbose;
@@ -164,26 +184,45 @@ static void report(struct run *run, uint64_t index) {
 }
 
 static void summary(const struct run *run, uint64_t cases) {
-    printf("%" PRIu64 " cases: %" PRIu64 " different; of the damaged %" PRIu64 " accepted and %" PRIu64 " refused by both\n",
-           cases, run->failures, run->both_accept, run->both_refuse);
-    for (size_t i = 0; i < REASON_COUNT; i++) printf("  %8" PRIu64 "  %s\n", run->reasons[i], reason_texts[i]);
+    printf("%" PRIu64 " cases: of the damaged %" PRIu64 " accepted and %" PRIu64 " refused by both; different with a reason:\n",
+           cases, run->both_accept, run->both_refuse);
+    for (size_t i = 0; i < REASON_COUNT; i++) printf("  %10" PRIu64 "  %s\n", run->reasons[i], reason_texts[i]);
+    printf("differential: %" PRIu64 " frames, %" PRIu64 " different without a reason\n", run->frames, run->failures);
 }
 
-static bool run_all(struct run *run, uint64_t first, uint64_t cases) {
+static bool begin(struct run *run) {
+    mallopt(M_MMAP_THRESHOLD, KEPT_SIZE);
+    mallopt(M_TRIM_THRESHOLD, KEPT_SIZE);
     random_init(&run->random);
     run->own_out = malloc(BUFFER_SIZE);
     run->peer_out = malloc(BUFFER_SIZE);
     init_amqp_pool(&run->pool, PEER_PAGE_SIZE);
-    bool ready = run->own_out != NULL && run->peer_out != NULL;
-    for (uint64_t i = first; ready && i < first + cases; i++) {
-        if (!run_case(run, i, false)) report(run, i);
-    }
+    return run->own_out != NULL && run->peer_out != NULL;
+}
+
+static void end(struct run *run) {
+    stream_close(run);
     empty_amqp_pool(&run->pool);
     random_free(&run->random);
     free(run->own_out);
     free(run->peer_out);
     free(run->exact);
-    return ready && run->failures == 0;
+}
+
+/* @return how many cases there were. */
+static uint64_t run_all(struct run *run, const struct limits *limits) {
+    uint64_t done = 0, shown = PROGRESS_FRAMES;
+    time_t last = time(NULL) + (time_t)limits->seconds;
+    while (done < limits->cases && run->frames < limits->frames) {
+        uint64_t index = limits->first + done++;
+        if (!run_case(run, index, false)) report(run, index);
+        if (run->frames >= shown) {
+            printf("%" PRIu64 " frames, %" PRIu64 " different without a reason ...\n", run->frames, run->failures);
+            shown += PROGRESS_FRAMES;
+        }
+        if (limits->seconds > 0 && done % CLOCK_CASES == 0 && time(NULL) >= last) break;
+    }
+    return done;
 }
 
 static uint64_t number_of(const char *text) {
@@ -194,24 +233,35 @@ static uint64_t number_of(const char *text) {
     exit(2);
 }
 
+static void read_options(int argc, char **argv, struct run *run, struct limits *limits) {
+    for (int i = 1; i < argc; i++) {
+        uint64_t *option = strcmp(argv[i], "--cases") == 0     ? &limits->cases
+                           : strcmp(argv[i], "--count") == 0   ? &limits->frames
+                           : strcmp(argv[i], "--seconds") == 0 ? &limits->seconds
+                           : strcmp(argv[i], "--seed") == 0    ? &run->seed
+                           : strcmp(argv[i], "--first") == 0   ? &limits->first
+                                                               : NULL;
+        run->plant = run->plant || strcmp(argv[i], "--plant") == 0;
+        if (strcmp(argv[i], "--plant") == 0) continue;
+        if (option == NULL || i + 1 == argc) {
+            fprintf(stderr, "differential: what is %s? its options are at the top of differential.c\n", argv[i]);
+            exit(2);
+        }
+        *option = number_of(argv[++i]);
+    }
+    if (limits->cases == 0) limits->cases = limits->frames ? UINT64_MAX : DEFAULT_CASES;
+    if (limits->frames == 0) limits->frames = UINT64_MAX;
+}
+
 int main(int argc, char **argv) {
     static struct run run = { .seed = DEFAULT_SEED };
-    uint64_t cases = DEFAULT_CASES, first = 0;
-    for (int i = 1; i < argc; i += 2) {
-        uint64_t *option = strcmp(argv[i], "--cases") == 0   ? &cases
-                           : strcmp(argv[i], "--seed") == 0  ? &run.seed
-                           : strcmp(argv[i], "--first") == 0 ? &first
-                                                             : NULL;
-        if (option == NULL || i + 1 == argc) {
-            fprintf(stderr, "usage: %s [--cases N] [--seed S] [--first INDEX]\n", argv[0]);
-            return 2;
-        }
-        *option = number_of(argv[i + 1]);
-    }
+    struct limits limits = { 0 };
+    read_options(argc, argv, &run, &limits);
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("librabbitmq %s, seed %" PRIu64 "\n", amqp_version(), run.seed);
     bool same = same_methods();
-    bool passed = run_all(&run, first, cases);
-    summary(&run, cases);
-    return same && passed ? 0 : 1;
+    if (!begin(&run)) return 2;
+    summary(&run, run_all(&run, &limits));
+    end(&run);
+    return same && run.failures == 0 ? 0 : 1;
 }

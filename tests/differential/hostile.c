@@ -2,58 +2,11 @@
  * Damaged encodings: both accept them with the same values, or both refuse them, or the difference is one of those in `enum
  * reason`, which librabbitmq's own reading must bear out.
  */
-#include "explain.h"
 #include "mutate.h"
 #include "reader.h"
-#include "run.h"
 #include "table.h"
+#include "verdict.h"
 #include <string.h>
-
-#define METHOD_ID_SIZE 4u
-#define FLAGS_NOT_OURS 3u /* property flags that basic does not have, the continuation among them */
-
-struct verdict {
-    int own;                /* 0, or how lago refuses */
-    int peer;               /* 0, or how librabbitmq refuses */
-    struct reading reading; /* when librabbitmq has accepted */
-    bool trailing;          /* it has left octets unread */
-    bool flags;             /* it has skipped property flags */
-    bool old_letter;        /* lago has accepted a 'U' */
-};
-
-static bool excuse(struct run *run, enum reason reason) {
-    run->reasons[reason]++;
-    return true;
-}
-
-static bool only_peer_accepts(struct run *run, const struct verdict *v) {
-    bool deep = v->reading.levels > LAGO_TABLE_DEPTH_MAX;
-    if (v->flags) return excuse(run, REASON_PROPERTY_FLAGS);
-    if (v->trailing) return excuse(run, REASON_TRAILING);
-    if (v->reading.overrun) return excuse(run, REASON_OVERRUN);
-    if (deep && v->own == LAGO_EDEPTH) return excuse(run, REASON_DEPTH);
-    return differ(run, "librabbitmq accepts, lago refuses (%d)", v->own);
-}
-
-/* Both must have accepted, or there is a reason; values are compared by the caller. */
-static bool judge(struct run *run, const struct verdict *v) {
-    if (v->own != 0 && v->peer != 0) {
-        run->both_refuse++;
-        return true;
-    }
-    if (v->own != 0) return only_peer_accepts(run, v);
-    if (v->peer != 0) {
-        if (v->old_letter) return excuse(run, REASON_OLD_LETTER);
-        return differ(run, "lago accepts, librabbitmq refuses (%s)", amqp_error_string2(v->peer));
-    }
-    run->both_accept++;
-    if (v->flags || v->trailing || v->reading.overrun || v->reading.levels > LAGO_TABLE_DEPTH_MAX) {
-        return differ(run, "lago accepts what it should not");
-    }
-    return true;
-}
-
-static bool both_accept(const struct verdict *v) { return v->own == 0 && v->peer == 0; }
 
 /* ---------------------------------------------------------------- methods */
 
@@ -68,32 +21,22 @@ static size_t damaged_method(struct run *run, uint64_t number) {
     return kept + mutate(&run->random, run->own_out + kept, w.size - kept, BUFFER_SIZE - kept);
 }
 
-static int read_as_peer(struct run *run, size_t size, struct verdict *v, void **decoded) {
+static void read_as_peer(struct run *run, size_t size, struct verdict *v, void **decoded) {
     const uint8_t *p = run->own_out;
-    if (size < METHOD_ID_SIZE) return v->peer = AMQP_STATUS_BAD_AMQP_DATA;
+    v->peer = AMQP_STATUS_BAD_AMQP_DATA;
+    if (size < METHOD_ID_SIZE) return;
     uint32_t id = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
     amqp_bytes_t encoded = { size - METHOD_ID_SIZE, run->own_out + METHOD_ID_SIZE };
     v->peer = amqp_decode_method(id, &run->pool, encoded, decoded);
-    if (v->peer != 0) return v->peer;
-    v->reading = explain_args(run->own_out + METHOD_ID_SIZE, method_find(id), *decoded); /* main: lago has all of its methods */
-    v->trailing = v->reading.at != run->own_out + size;
-    if (run->verbose) peer_print_args(&run->peer, peer_find(id), *decoded);
-    return 0;
+    if (v->peer == 0) verdict_peer_method(run, v, run->own_out, size, *decoded);
 }
 
 bool case_hostile_method(struct run *run, uint64_t number) {
     size_t size = damaged_method(run, number);
     struct verdict v = { 0 };
-    const struct method_info *info;
     union method_args args;
-    memset(&args, 0, sizeof args);
-    v.own = method_read(exact_copy(run, run->own_out, size), size, &info, &args);
-    if (v.own == 0) v.own = check_args(info, &args);
+    const struct method_info *info = verdict_own_method(run, &v, exact_copy(run, run->own_out, size), size, &args);
     if (info != NULL && peer_find(info->id) == NULL) return excuse(run, REASON_ONLY_LAGO);
-    if (v.own == 0) {
-        v.old_letter = explain_args_have_letter(info, &args, 'U');
-        if (run->verbose) method_print(&run->own, info, &args);
-    }
     show_octets(run, "the octets", run->own_out, size);
     void *decoded = NULL;
     read_as_peer(run, size, &v, &decoded);
@@ -118,24 +61,12 @@ bool case_hostile_properties(struct run *run, uint64_t number) {
     size_t size = damaged_properties(run, number);
     struct verdict v = { 0 };
     struct content_header header;
-    v.own = content_header_read(exact_copy(run, run->own_out, size), size, &header);
-    if (v.own == 0) {
-        int64_t count = lago_table_check(&header.properties.headers);
-        v.own = count < 0 ? (int)count : 0;
-        v.old_letter = explain_letter(&header.properties.headers, 'U') != NULL;
-        if (run->verbose) properties_print(&run->own, &header.properties, 64);
-    }
+    verdict_own_header(run, &v, exact_copy(run, run->own_out, size), size, &header);
     show_octets(run, "the octets", run->own_out, size);
-    const uint8_t *flags = run->own_out + CONTENT_HEADER_FIXED_SIZE;
     amqp_bytes_t encoded = { size - CONTENT_HEADER_FIXED_SIZE, run->own_out + CONTENT_HEADER_FIXED_SIZE };
     void *decoded = NULL;
     v.peer = amqp_decode_properties(CLASS_BASIC, &run->pool, encoded, &decoded);
-    if (v.peer == 0) {
-        v.reading = explain_properties(flags, decoded);
-        v.trailing = v.reading.at != run->own_out + size;
-        v.flags = (flags[1] & FLAGS_NOT_OURS) != 0;
-        if (run->verbose) peer_print_properties(&run->peer, decoded);
-    }
+    if (v.peer == 0) verdict_peer_properties(run, &v, encoded.bytes, encoded.len, decoded);
     if (!judge(run, &v)) return false;
     return !both_accept(&v) || same_properties(&header.properties, decoded, &run->why);
 }

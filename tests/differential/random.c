@@ -66,9 +66,10 @@ static size_t length_of(struct random *r, size_t max) {
 
 static void fill(struct random *r, uint8_t *octets, size_t size) {
     bool letters = !random_chance(r, 4);
-    for (size_t i = 0; i < size; i++) {
-        uint64_t v = random_u64(r);
-        octets[i] = (uint8_t)(letters ? 'a' + v % 26 : v);
+    uint64_t v = 0;
+    for (size_t i = 0; i < size; i++, v >>= 8) {
+        if (i % 8 == 0) v = random_u64(r);
+        octets[i] = letters ? (uint8_t)('a' + v % 16) : (uint8_t)v;
     }
     if (size > 0 && random_chance(r, 8)) octets[random_below(r, size)] = 0;
     if (size > 1 && random_chance(r, 8)) memcpy(octets + random_below(r, size - 1), "\xc3\xa4", 2); /* UTF-8 */

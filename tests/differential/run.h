@@ -1,4 +1,4 @@
-/* One run: its seed, the two codecs' buffers, what was found. The kinds of cases are in valid.c, hostile.c and frames.c. */
+/* One run: its seed, the two codecs' buffers, what was found. The kinds of cases are in valid.c, hostile.c, frames.c and stream.c. */
 #ifndef DIFFERENTIAL_RUN_H
 #define DIFFERENTIAL_RUN_H
 
@@ -7,6 +7,8 @@
 
 #define BUFFER_SIZE (4u << 20) /* the arena, and the octets around what is in it */
 #define TEXT_SIZE   4096u
+
+#define STREAM_FRAME_MAX 16384 /* librabbitmq takes so much memory for output anew behind each refusal; larger ones: frames.c */
 
 /* Where the two differ on purpose. */
 enum reason {
@@ -17,6 +19,9 @@ enum reason {
     REASON_PROPERTY_FLAGS,
     REASON_ONLY_LAGO,
     REASON_CLONE,
+    REASON_FRAME_TYPE,
+    REASON_SHORT,
+    REASON_WEIGHT,
     REASON_COUNT
 };
 
@@ -33,7 +38,10 @@ struct run {
         const char *whose;
         const uint8_t *data;
         size_t size;
-    } shown[2]; /* the last octets written or read */
+    } shown[2];                     /* the last octets written or read */
+    amqp_connection_state_t stream; /* what frames are fed to; NULL: the next one makes it */
+    bool plant, planted;            /* control: an octet is spoilt for lago now and then; in this case */
+    uint64_t frames;                /* read by both */
     uint64_t failures, both_accept, both_refuse, reasons[REASON_COUNT];
 };
 
@@ -45,6 +53,10 @@ bool case_hostile_method(struct run *run, uint64_t number);
 bool case_hostile_properties(struct run *run, uint64_t number);
 bool case_hostile_table(struct run *run, uint64_t number);
 bool case_frames(struct run *run, uint64_t number);
+bool case_stream(struct run *run, uint64_t number);
+
+/* The end of librabbitmq's connection. */
+void stream_close(struct run *run);
 
 /* A copy for lago to read; lives until the next one. */
 uint8_t *exact_copy(struct run *run, const void *data, size_t size);
