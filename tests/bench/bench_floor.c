@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <uv.h>
 
 #define BUFFER_SIZE (256u << 10) /* larger ones win nothing */
@@ -23,8 +22,9 @@
 #define ROOM        1024 /* for all but a body */
 
 enum mode { PUBLISH, PUBLISH_CONFIRM, AUTOACK, ACK, ACK_100, PINGPONG, MODES };
-static const char *const mode_names[MODES] = { "publish",     "publish-confirm", "consume-autoack",
-                                               "consume-ack", "consume-ack100",  "pingpong" };
+static const char *const mode_names[MODES + 1] = { "publish",     "publish-confirm", "consume-autoack",
+                                                   "consume-ack", "consume-ack100",  "pingpong",
+                                                   NULL };
 
 /* A stretch of the output buffer, or of the body. */
 typedef struct piece {
@@ -32,14 +32,11 @@ typedef struct piece {
     size_t size;
 } piece_t;
 
-static enum mode mode;
-static uint64_t count, sent, settled, received;
-static size_t size;
-static char *body;
+static struct bench_job job;
+static uint64_t sent, settled, received;
 static view_t exchange, routing_key;
-static const char *queue;
 static struct bench_mark begin;
-static double *latencies, since;
+static double since;
 static bool is_publishing, is_synced;
 
 static uv_tcp_t tcp;
@@ -61,7 +58,7 @@ static void die(const char *what) {
 }
 
 static void finish(void) {
-    bench_report("floor", mode_names[mode], count, size, begin, latencies);
+    bench_report("floor", mode_names[job.mode], job.count, job.size, begin, job.latencies);
     exit(0);
 }
 
@@ -109,7 +106,7 @@ static void flush(void) {
     seal();
     if (piece_count == 0) return;
     for (size_t i = 0; i < piece_count; i++) {
-        buffers[i].base = pieces[i].body != NULL ? body + (pieces[i].body - body) : (char *)out + at;
+        buffers[i].base = pieces[i].body != NULL ? job.body + (pieces[i].body - job.body) : (char *)out + at;
         buffers[i].len = pieces[i].size;
         if (pieces[i].body == NULL) at += pieces[i].size;
         whole += pieces[i].size;
@@ -140,12 +137,12 @@ static void call(uint16_t channel, uint32_t method, const uint8_t *arguments, co
 /* ---------------------------------------------------------------- publishing */
 
 static void publish_referenced(void) {
-    out_size = (size_t)(floor_publish(room(ROOM), exchange, routing_key, NULL, size) - out);
-    for (size_t left = size; left > 0;) {
+    out_size = (size_t)(floor_publish(room(ROOM), exchange, routing_key, NULL, job.size) - out);
+    for (size_t left = job.size; left > 0;) {
         size_t part = left < FLOOR_FRAME_MAX - 8 ? left : FLOOR_FRAME_MAX - 8;
         out_size = (size_t)(put_frame(room(ROOM), FRAME_BODY, 1, (uint32_t)part) - out);
         seal();
-        pieces[piece_count++] = (piece_t){ body + (size - left), part };
+        pieces[piece_count++] = (piece_t){ job.body + (job.size - left), part };
         out[out_size++] = FRAME_END;
         left -= part;
         referenced += part;
@@ -153,10 +150,10 @@ static void publish_referenced(void) {
 }
 
 static void publish(void) {
-    if (size > COPIED_MAX)
+    if (job.size > COPIED_MAX)
         publish_referenced();
     else
-        out_size = (size_t)(floor_publish(room(ROOM + size), exchange, routing_key, body, size) - out);
+        out_size = (size_t)(floor_publish(room(ROOM + job.size), exchange, routing_key, job.body, job.size) - out);
 }
 
 static void declare(const char *name, unsigned bits) {
@@ -164,7 +161,9 @@ static void declare(const char *name, unsigned bits) {
     call(1, QUEUE_DECLARE, text, put32(put8(put_shortstr(put16(text, 0), name), bits), 0));
 }
 
-static bool may_publish(void) { return sent < count && !is_writing && (mode != PUBLISH_CONFIRM || sent - settled < WINDOW); }
+static bool may_publish(void) {
+    return sent < job.count && !is_writing && (job.mode != PUBLISH_CONFIRM || sent - settled < WINDOW);
+}
 
 static void on_idle(uv_idle_t *handle) { (void)handle; }
 
@@ -178,7 +177,7 @@ static void pump(void) {
         uv_idle_start(&idle, on_idle);
     else
         uv_idle_stop(&idle);
-    if (sent < count || mode == PUBLISH_CONFIRM || is_synced || is_writing) return;
+    if (sent < job.count || job.mode == PUBLISH_CONFIRM || is_synced || is_writing) return;
     is_synced = true; /* an answer proves that all was read */
     declare("bench.sync", 8);
     flush();
@@ -209,25 +208,25 @@ static void acknowledge(const floor_message_t *message, bool multiple) {
 }
 
 static void on_message(const floor_message_t *message) {
-    if (message->body_size != size) die("a body of another size");
+    if (message->body_size != job.size) die("a body of another size");
     received++;
-    if (mode == PINGPONG) latencies[received - 1] = bench_now() - since;
-    if (mode == ACK) acknowledge(message, false);
-    if (mode == ACK_100 && received % 100 == 0) acknowledge(message, true);
-    if (received == count) {
+    if (job.mode == PINGPONG) job.latencies[received - 1] = bench_now() - since;
+    if (job.mode == ACK) acknowledge(message, false);
+    if (job.mode == ACK_100 && received % 100 == 0) acknowledge(message, true);
+    if (received == job.count) {
         flush();
         finish();
     }
-    if (mode == PINGPONG) ping();
+    if (job.mode == PINGPONG) ping();
 }
 
 static void consume(void) {
     uint8_t text[600], *at = put16(put32(text, 0), WINDOW);
-    if (mode == PINGPONG) declare(queue, 8);
-    if (mode == ACK || mode == ACK_100) call(1, BASIC_QOS, text, put8(at, 0));
-    at = put_shortstr(put_shortstr(put16(text, 0), queue), "ctag1.0");
+    if (job.mode == PINGPONG) declare(job.queue, 8);
+    if (job.mode == ACK || job.mode == ACK_100) call(1, BASIC_QOS, text, put8(at, 0));
+    at = put_shortstr(put_shortstr(put16(text, 0), job.queue), "ctag1.0");
     begin = bench_mark();
-    call(1, BASIC_CONSUME, text, put32(put8(at, mode == AUTOACK || mode == PINGPONG ? 2 : 0), 0));
+    call(1, BASIC_CONSUME, text, put32(put8(at, job.mode == AUTOACK || job.mode == PINGPONG ? 2 : 0), 0));
 }
 
 /* ---------------------------------------------------------------- coming up */
@@ -246,12 +245,12 @@ static void open_host(const uint8_t *tune) {
 
 static void go(void) {
     uint8_t text[1] = { 0 };
-    if (mode >= AUTOACK) {
+    if (job.mode >= AUTOACK) {
         consume();
         return;
     }
-    if (getenv("BENCH_QUEUE")) declare(queue, 0);
-    if (mode == PUBLISH_CONFIRM)
+    if (getenv("BENCH_QUEUE")) declare(job.queue, 0);
+    if (job.mode == PUBLISH_CONFIRM)
         call(1, CONFIRM_SELECT, text, text + 1);
     else
         begin_publishing();
@@ -260,7 +259,7 @@ static void go(void) {
 static void on_confirm(const uint8_t *arguments, size_t arguments_size) {
     if (arguments_size < 9) die("basic.ack is cut short");
     settled = arguments[8] & 1 ? get64(arguments) : settled + 1;
-    if (settled == count) finish();
+    if (settled == job.count) finish();
 }
 
 static void on_method(uint32_t method, const uint8_t *arguments, size_t arguments_size) {
@@ -275,7 +274,7 @@ static void on_method(uint32_t method, const uint8_t *arguments, size_t argument
     case CHANNEL_OPEN_OK: go(); break;
     case CONFIRM_SELECT_OK: begin_publishing(); break;
     case BASIC_CONSUME_OK:
-        if (mode == PINGPONG) ping();
+        if (job.mode == PINGPONG) ping();
         break;
     case BASIC_ACK: on_confirm(arguments, arguments_size); break;
     case QUEUE_DECLARE_OK:
@@ -315,25 +314,13 @@ static void on_connected(uv_connect_t *request, int status) {
 static view_t view_of(const char *text) { return (view_t){ (const uint8_t *)text, strlen(text) }; }
 
 static bool read_arguments(int argc, char **argv) {
-    static char name[64];
-    if (argc != 6) return false;
-    while (mode < MODES && strcmp(mode_names[mode], argv[1]) != 0) mode++;
-    if (mode == MODES) return false;
-    count = strtoull(argv[4], NULL, 10);
-    size = strtoull(argv[5], NULL, 10);
-    if (mode == PINGPONG)
-        snprintf(name, sizeof name, "echo.%d", (int)getpid());
-    else
-        snprintf(name, sizeof name, "src.%llu.%zu", (unsigned long long)count, size);
-    queue = bench_environment("BENCH_QUEUE", name);
-    exchange = view_of(mode == PINGPONG ? "" : bench_environment("BENCH_EXCHANGE", "amq.direct"));
-    routing_key = view_of(mode == PINGPONG ? queue : bench_environment("BENCH_RKEY", "bench"));
-    body = malloc(size + 1);
+    if (!bench_job_read(&job, argc, argv, mode_names)) return false;
+    exchange = view_of(job.mode == PINGPONG ? "" : job.exchange);
+    routing_key = view_of(job.mode == PINGPONG ? job.queue : job.routing_key);
     in = malloc(BUFFER_SIZE);
     out = malloc(BUFFER_SIZE);
     flying = malloc(BUFFER_SIZE);
-    if (mode == PINGPONG) latencies = calloc(count, sizeof *latencies);
-    return count > 0 && body != NULL && in != NULL && out != NULL && flying != NULL && memset(body, 'x', size) != NULL;
+    return in != NULL && out != NULL && flying != NULL;
 }
 
 int main(int argc, char **argv) {
@@ -351,7 +338,7 @@ int main(int argc, char **argv) {
     uv_check_init(loop, &check);
     uv_check_start(&check, on_check);
     uv_tcp_connect(&connecting, &tcp, (const struct sockaddr *)&address, on_connected);
-    if (mode == PINGPONG && getenv("BENCH_SPIN")) uv_idle_start(&idle, on_idle);
+    if (job.mode == PINGPONG && getenv("BENCH_SPIN")) uv_idle_start(&idle, on_idle);
     uv_run(loop, UV_RUN_DEFAULT);
     return 1;
 }

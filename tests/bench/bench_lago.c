@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <uv.h>
 
 #define WINDOW    1000u
@@ -25,22 +24,20 @@
 
 enum mode { PUBLISH, PUBLISH_PLAIN, PUBLISH_CONFIRM, AUTOACK, ACK, ACK_EACH, ACK_100, PINGPONG, MODES };
 
-static const char *const mode_names[MODES] = { "publish",     "publish-plain",    "publish-confirm", "consume-autoack",
-                                               "consume-ack", "consume-ack-each", "consume-ack100",  "pingpong" };
+static const char *const mode_names[MODES + 1] = { "publish",         "publish-plain", "publish-confirm",
+                                                   "consume-autoack", "consume-ack",   "consume-ack-each",
+                                                   "consume-ack100",  "pingpong",      NULL };
 
 static struct bench {
-    enum mode mode;
-    uint64_t count, sent, done;
-    size_t size;
-    uint64_t octets;
-    char *body;
-    const char *exchange, *routing_key, *queue;
+    struct bench_job job;
+    uint64_t sent, done;
     lago_connection_t *conn;
     lago_channel_t *ch;
     lago_publisher_t *publisher;
     uv_idle_t idle;
+    uint64_t octets; /* not beside `done`: both at once takes more instructions */
     struct bench_mark begin;
-    double *latencies, since;
+    double since;
     bool finished;
 } bench;
 
@@ -52,9 +49,9 @@ static void die(const char *what, int rc) {
 static void finish(void) {
     if (bench.finished) return;
     bench.finished = true;
-    if (bench.mode >= AUTOACK && bench.mode < PINGPONG && bench.octets != bench.count * bench.size)
+    if (bench.job.mode >= AUTOACK && bench.job.mode < PINGPONG && bench.octets != bench.job.count * bench.job.size)
         die("octets are missing", LAGO_ELOST);
-    bench_report("lago", mode_names[bench.mode], bench.count, bench.size, bench.begin, bench.latencies);
+    bench_report("lago", mode_names[bench.job.mode], bench.job.count, bench.job.size, bench.begin, bench.job.latencies);
     uv_idle_stop(&bench.idle);
     lago_connection_abort(bench.conn);
 }
@@ -67,7 +64,7 @@ static void on_idle(uv_idle_t *idle);
 static void on_outcome(lago_channel_t *ch, const lago_publish_result_t *result, void *data) {
     (void)ch, (void)data;
     if (result->outcome != LAGO_PUBLISH_CONFIRMED) die("not confirmed", LAGO_ECHANNEL);
-    if (++bench.done == bench.count) finish();
+    if (++bench.done == bench.job.count) finish();
 }
 
 static const lago_properties_t properties = { .content_type = "application/octet-stream", .delivery_mode = 1 };
@@ -76,18 +73,18 @@ static void on_released(void *data) { (void)data; }
 
 /* As an application would: what is small is copied anyway, what is large stays where it is. */
 static int64_t publish_prepared(void) {
-    lago_bytes_t body = { bench.body, bench.size };
-    if (bench.size <= LENT_FROM) return lago_publisher_publish(bench.publisher, body, NULL);
+    lago_bytes_t body = { bench.job.body, bench.job.size };
+    if (bench.job.size <= LENT_FROM) return lago_publisher_publish(bench.publisher, body, NULL);
     return lago_publisher_publish_message(bench.publisher,
                                           &(lago_publisher_message_t){ .body = body, .release_body = on_released }, NULL);
 }
 
 static int64_t publish_one(void) {
     if (bench.publisher) return publish_prepared();
-    lago_basic_publish_t publish = { .exchange = bench.exchange,
-                                     .routing_key = bench.routing_key,
+    lago_basic_publish_t publish = { .exchange = bench.job.exchange,
+                                     .routing_key = bench.job.routing_key,
                                      .properties = &properties,
-                                     .body = { bench.body, bench.size } };
+                                     .body = { bench.job.body, bench.job.size } };
     return lago_basic_publish(bench.ch, &publish, NULL, NULL);
 }
 
@@ -98,12 +95,12 @@ static void on_ready(lago_publisher_t *publisher, void *data) {
 }
 
 static void prepare(void) {
-    bool pings = bench.mode == PINGPONG;
-    lago_publisher_options_t options = { .exchange = pings ? "" : bench.exchange,
-                                         .routing_key = pings ? bench.queue : bench.routing_key,
+    bool pings = bench.job.mode == PINGPONG;
+    lago_publisher_options_t options = { .exchange = pings ? "" : bench.job.exchange,
+                                         .routing_key = pings ? bench.job.queue : bench.job.routing_key,
                                          .properties = &properties,
                                          .on_ready = pings ? NULL : on_ready };
-    if (bench.mode == PUBLISH_CONFIRM) {
+    if (bench.job.mode == PUBLISH_CONFIRM) {
         options.window_count = WINDOW;
         options.on_outcome = on_outcome;
     }
@@ -118,7 +115,7 @@ static void on_synced(lago_channel_t *ch, const lago_reason_t *reason, const lag
 }
 
 static void pump(void) {
-    for (unsigned n = 0; n < BATCH && bench.sent < bench.count; n++) {
+    for (unsigned n = 0; n < BATCH && bench.sent < bench.job.count; n++) {
         int64_t rc = publish_one();
         if (rc == LAGO_EAGAIN) {
             uv_idle_stop(&bench.idle);
@@ -127,16 +124,16 @@ static void pump(void) {
         if (rc < 0) die("publish", (int)rc);
         bench.sent++;
     }
-    if (bench.sent < bench.count) return;
+    if (bench.sent < bench.job.count) return;
     uv_idle_stop(&bench.idle);
-    if (bench.mode == PUBLISH_CONFIRM) return;
+    if (bench.job.mode == PUBLISH_CONFIRM) return;
     /* an answer proves that all was read */
     lago_queue_declare(bench.ch, &(lago_queue_declare_t){ .queue = "bench.sync", .auto_delete = true }, on_synced, NULL);
 }
 
 static void on_idle(uv_idle_t *idle) {
     (void)idle;
-    if (bench.mode < AUTOACK && bench.begin.wall > 0) pump();
+    if (bench.job.mode < AUTOACK && bench.begin.wall > 0) pump();
 }
 
 static void on_drain(lago_connection_t *conn, void *data) {
@@ -145,9 +142,9 @@ static void on_drain(lago_connection_t *conn, void *data) {
 }
 
 static void begin(void) {
-    if (bench.mode == PUBLISH || bench.mode == PUBLISH_CONFIRM || bench.mode == PINGPONG) prepare();
+    if (bench.job.mode == PUBLISH || bench.job.mode == PUBLISH_CONFIRM || bench.job.mode == PINGPONG) prepare();
     bench.begin = bench_mark();
-    if (bench.mode < AUTOACK) uv_idle_start(&bench.idle, on_idle);
+    if (bench.job.mode < AUTOACK) uv_idle_start(&bench.idle, on_idle);
 }
 
 static void on_selected(lago_channel_t *ch, const lago_reason_t *reason, void *data) {
@@ -166,12 +163,12 @@ static void ping(void) {
 
 static void received(lago_channel_t *ch, uint64_t delivery_tag) {
     bench.done++;
-    if (bench.mode == ACK || bench.mode == ACK_EACH) lago_basic_ack(ch, delivery_tag, 0);
-    if (bench.mode == ACK_100 && bench.done % 100 == 0) lago_basic_ack(ch, delivery_tag, LAGO_MULTIPLE);
-    if (bench.mode == PINGPONG) bench.latencies[bench.done - 1] = bench_now() - bench.since;
-    if (bench.done == bench.count)
+    if (bench.job.mode == ACK || bench.job.mode == ACK_EACH) lago_basic_ack(ch, delivery_tag, 0);
+    if (bench.job.mode == ACK_100 && bench.done % 100 == 0) lago_basic_ack(ch, delivery_tag, LAGO_MULTIPLE);
+    if (bench.job.mode == PINGPONG) bench.job.latencies[bench.done - 1] = bench_now() - bench.since;
+    if (bench.done == bench.job.count)
         finish();
-    else if (bench.mode == PINGPONG)
+    else if (bench.job.mode == PINGPONG)
         ping();
 }
 
@@ -190,18 +187,18 @@ static void on_body(lago_channel_t *ch, const lago_body_t *body, void *data) {
 static void on_consuming(lago_channel_t *ch, const lago_reason_t *reason, lago_string_t tag, void *data) {
     (void)ch, (void)tag, (void)data;
     if (reason) die("basic.consume", reason->code);
-    if (bench.mode != PINGPONG) return;
+    if (bench.job.mode != PINGPONG) return;
     begin();
     ping();
 }
 
 static void consume(void) {
-    bool auto_ack = bench.mode == AUTOACK || bench.mode == PINGPONG;
-    if (bench.mode == PINGPONG)
-        lago_queue_declare(bench.ch, &(lago_queue_declare_t){ .queue = bench.queue, .auto_delete = true }, NULL, NULL);
+    bool auto_ack = bench.job.mode == AUTOACK || bench.job.mode == PINGPONG;
+    if (bench.job.mode == PINGPONG)
+        lago_queue_declare(bench.ch, &(lago_queue_declare_t){ .queue = bench.job.queue, .auto_delete = true }, NULL, NULL);
     if (!auto_ack) lago_basic_qos(bench.ch, &(lago_basic_qos_t){ .prefetch_count = PREFETCH }, NULL, NULL);
     begin();
-    lago_basic_consume_t args = { .queue = bench.queue, .consumer_tag = "ctag1.0", .auto_ack = auto_ack };
+    lago_basic_consume_t args = { .queue = bench.job.queue, .consumer_tag = "ctag1.0", .auto_ack = auto_ack };
     if (getenv("BENCH_STREAM"))
         args.on_body = on_body;
     else
@@ -214,11 +211,11 @@ static void consume(void) {
 static void on_open(lago_channel_t *ch, const lago_reason_t *reason, void *data) {
     (void)data;
     if (reason) die("channel.open", reason->code);
-    if (bench.mode < AUTOACK && getenv("BENCH_QUEUE"))
-        lago_queue_declare(ch, &(lago_queue_declare_t){ .queue = bench.queue }, NULL, NULL);
-    if (bench.mode == PUBLISH_CONFIRM)
+    if (bench.job.mode < AUTOACK && getenv("BENCH_QUEUE"))
+        lago_queue_declare(ch, &(lago_queue_declare_t){ .queue = bench.job.queue }, NULL, NULL);
+    if (bench.job.mode == PUBLISH_CONFIRM)
         lago_confirm_select(ch, NULL, on_selected, NULL);
-    else if (bench.mode < AUTOACK)
+    else if (bench.job.mode < AUTOACK)
         begin();
     else
         consume();
@@ -233,27 +230,8 @@ static void on_end(lago_connection_t *conn, const lago_reason_t *reason, void *d
     exit(1);
 }
 
-static bool read_arguments(int argc, char **argv) {
-    static char name[64];
-    if (argc != 6) return false;
-    while (bench.mode < MODES && strcmp(mode_names[bench.mode], argv[1]) != 0) bench.mode++;
-    if (bench.mode == MODES) return false;
-    bench.count = strtoull(argv[4], NULL, 10);
-    bench.size = strtoull(argv[5], NULL, 10);
-    bench.exchange = bench_environment("BENCH_EXCHANGE", "amq.direct");
-    bench.routing_key = bench_environment("BENCH_RKEY", "bench");
-    if (bench.mode == PINGPONG)
-        snprintf(name, sizeof name, "echo.%d", (int)getpid());
-    else
-        snprintf(name, sizeof name, "src.%llu.%zu", (unsigned long long)bench.count, bench.size);
-    bench.queue = bench_environment("BENCH_QUEUE", name);
-    bench.body = malloc(bench.size + 1);
-    if (bench.mode == PINGPONG) bench.latencies = calloc(bench.count, sizeof *bench.latencies);
-    return bench.count > 0 && bench.body != NULL && memset(bench.body, 'x', bench.size) != NULL;
-}
-
 int main(int argc, char **argv) {
-    if (!read_arguments(argc, argv)) {
+    if (!bench_job_read(&bench.job, argc, argv, mode_names)) {
         fprintf(stderr, "usage: bench-lago MODE HOST PORT COUNT SIZE\n");
         return 2;
     }
@@ -269,14 +247,14 @@ int main(int argc, char **argv) {
     uv_idle_init(loop, &bench.idle);
     int rc = lago_connect(loop, NULL, &options, &bench.conn);
     if (rc < 0) die("lago_connect", rc);
-    rc = lago_channel_open(bench.conn, &(lago_channel_options_t){ .on_open = on_open, .single_acks = bench.mode == ACK_EACH },
+    rc = lago_channel_open(bench.conn, &(lago_channel_options_t){ .on_open = on_open, .single_acks = bench.job.mode == ACK_EACH },
                            &bench.ch);
     if (rc < 0) die("lago_channel_open", rc);
     if (getenv("BENCH_SPIN")) uv_idle_start(&bench.idle, on_idle);
     uv_run(loop, UV_RUN_DEFAULT);
     lago_connection_free(bench.conn);
     uv_run(loop, UV_RUN_DEFAULT);
-    free(bench.body);
-    free(bench.latencies);
+    free(bench.job.body);
+    free(bench.job.latencies);
     return 0;
 }

@@ -12,21 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 #define WINDOW    1000u
 #define PREFETCH  1000
 #define FRAME_MAX 131072
 
 enum mode { PUBLISH, PUBLISH_CONFIRM, AUTOACK, ACK, ACK_100, PINGPONG, MODES };
-static const char *const mode_names[MODES] = { "publish",     "publish-confirm", "consume-autoack",
-                                               "consume-ack", "consume-ack100",  "pingpong" };
+static const char *const mode_names[MODES + 1] = { "publish",     "publish-confirm", "consume-autoack",
+                                                   "consume-ack", "consume-ack100",  "pingpong",
+                                                   NULL };
 
-static enum mode mode;
-static uint64_t count;
-static size_t size;
-static char *text;
-static const char *queue;
+static struct bench_job job;
 static amqp_connection_state_t conn;
 static amqp_basic_properties_t properties;
 
@@ -64,7 +60,7 @@ static void dial(const char *host, int port) {
 /* ---------------------------------------------------------------- publishing */
 
 static void publish(amqp_bytes_t exchange, amqp_bytes_t routing_key) {
-    amqp_bytes_t body = { size, text };
+    amqp_bytes_t body = { job.size, job.body };
     if (amqp_basic_publish(conn, 1, exchange, routing_key, 0, 0, &properties, body) != AMQP_STATUS_OK) die("basic.publish");
 }
 
@@ -81,35 +77,34 @@ static uint64_t await_confirm(uint64_t settled) {
 }
 
 static void run_publisher(void) {
-    amqp_bytes_t exchange = bytes(bench_environment("BENCH_EXCHANGE", "amq.direct")),
-                 key = bytes(bench_environment("BENCH_RKEY", "bench"));
+    amqp_bytes_t exchange = bytes(job.exchange), key = bytes(job.routing_key);
     uint64_t settled = 0;
     if (getenv("BENCH_QUEUE")) {
-        amqp_queue_declare(conn, 1, bytes(queue), 0, 0, 0, 0, amqp_empty_table);
+        amqp_queue_declare(conn, 1, bytes(job.queue), 0, 0, 0, 0, amqp_empty_table);
         expect("queue.declare");
     }
-    if (mode == PUBLISH_CONFIRM) {
+    if (job.mode == PUBLISH_CONFIRM) {
         amqp_confirm_select(conn, 1);
         expect("confirm.select");
     }
     amqp_maybe_release_buffers(conn);
     struct bench_mark begin = bench_mark();
-    for (uint64_t sent = 1; sent <= count; sent++) {
+    for (uint64_t sent = 1; sent <= job.count; sent++) {
         publish(exchange, key);
-        if (mode == PUBLISH_CONFIRM && sent - settled >= WINDOW) settled = await_confirm(settled);
+        if (job.mode == PUBLISH_CONFIRM && sent - settled >= WINDOW) settled = await_confirm(settled);
     }
-    while (mode == PUBLISH_CONFIRM && settled < count) settled = await_confirm(settled);
-    if (mode == PUBLISH) { /* an answer proves that all was read */
+    while (job.mode == PUBLISH_CONFIRM && settled < job.count) settled = await_confirm(settled);
+    if (job.mode == PUBLISH) { /* an answer proves that all was read */
         amqp_queue_declare(conn, 1, bytes("bench.sync"), 0, 0, 0, 1, amqp_empty_table);
         expect("queue.declare");
     }
-    bench_report("rabbitmqc", mode_names[mode], count, size, begin, NULL);
+    bench_report("rabbitmqc", mode_names[job.mode], job.count, job.size, begin, NULL);
 }
 
 /* ---------------------------------------------------------------- consuming */
 
 static void consume(bool auto_ack) {
-    amqp_basic_consume(conn, 1, bytes(queue), bytes("ctag1.0"), 0, auto_ack, 0, amqp_empty_table);
+    amqp_basic_consume(conn, 1, bytes(job.queue), bytes("ctag1.0"), 0, auto_ack, 0, amqp_empty_table);
     expect("basic.consume");
 }
 
@@ -120,65 +115,50 @@ static void await_message(amqp_envelope_t *envelope, bool spins) {
         reply = amqp_consume_message(conn, envelope, spins ? &now : NULL, 0);
     } while (spins && reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && reply.library_error == AMQP_STATUS_TIMEOUT);
     if (reply.reply_type != AMQP_RESPONSE_NORMAL) die("no message");
-    if (envelope->message.body.len != size) die("a body of another size");
+    if (envelope->message.body.len != job.size) die("a body of another size");
 }
 
 static void run_consumer(void) {
-    if (mode != AUTOACK) {
+    if (job.mode != AUTOACK) {
         amqp_basic_qos(conn, 1, 0, PREFETCH, 0);
         expect("basic.qos");
     }
     struct bench_mark begin = bench_mark();
-    consume(mode == AUTOACK);
-    for (uint64_t received = 1; received <= count; received++) {
+    consume(job.mode == AUTOACK);
+    for (uint64_t received = 1; received <= job.count; received++) {
         amqp_envelope_t envelope;
         amqp_maybe_release_buffers(conn);
         await_message(&envelope, false);
-        bool acks = mode == ACK || (mode == ACK_100 && received % 100 == 0);
-        if (acks && amqp_basic_ack(conn, 1, envelope.delivery_tag, mode == ACK_100) != 0) die("basic.ack");
+        bool acks = job.mode == ACK || (job.mode == ACK_100 && received % 100 == 0);
+        if (acks && amqp_basic_ack(conn, 1, envelope.delivery_tag, job.mode == ACK_100) != 0) die("basic.ack");
         amqp_destroy_envelope(&envelope);
     }
-    bench_report("rabbitmqc", mode_names[mode], count, size, begin, NULL);
+    bench_report("rabbitmqc", mode_names[job.mode], job.count, job.size, begin, NULL);
 }
 
 static void run_pingpong(void) {
-    double *latencies = calloc(count, sizeof *latencies);
     bool spins = getenv("BENCH_SPIN") != NULL;
-    if (latencies == NULL) die("no memory");
-    amqp_queue_declare(conn, 1, bytes(queue), 0, 0, 0, 1, amqp_empty_table);
+    amqp_queue_declare(conn, 1, bytes(job.queue), 0, 0, 0, 1, amqp_empty_table);
     expect("queue.declare");
     consume(true);
     struct bench_mark begin = bench_mark();
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < job.count; i++) {
         amqp_envelope_t envelope;
         double since = bench_now();
-        publish(amqp_empty_bytes, bytes(queue));
+        publish(amqp_empty_bytes, bytes(job.queue));
         amqp_maybe_release_buffers(conn);
         await_message(&envelope, spins);
         amqp_destroy_envelope(&envelope);
-        latencies[i] = bench_now() - since;
+        job.latencies[i] = bench_now() - since;
     }
-    bench_report("rabbitmqc", mode_names[mode], count, size, begin, latencies);
-    free(latencies);
+    bench_report("rabbitmqc", mode_names[job.mode], job.count, job.size, begin, job.latencies);
 }
 
 static bool read_arguments(int argc, char **argv) {
-    static char name[64];
-    if (argc != 6) return false;
-    while (mode < MODES && strcmp(mode_names[mode], argv[1]) != 0) mode++;
-    if (mode == MODES) return false;
-    count = strtoull(argv[4], NULL, 10);
-    size = strtoull(argv[5], NULL, 10);
-    if (mode == PINGPONG)
-        snprintf(name, sizeof name, "echo.%d", (int)getpid());
-    else
-        snprintf(name, sizeof name, "src.%llu.%zu", (unsigned long long)count, size);
-    queue = bench_environment("BENCH_QUEUE", name);
-    text = malloc(size + 1);
     properties._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG;
     properties.content_type = bytes("application/octet-stream");
     properties.delivery_mode = 1;
-    return count > 0 && text != NULL && memset(text, 'x', size) != NULL;
+    return bench_job_read(&job, argc, argv, mode_names);
 }
 
 int main(int argc, char **argv) {
@@ -187,14 +167,15 @@ int main(int argc, char **argv) {
         return 2;
     }
     dial(argv[2], atoi(argv[3]));
-    if (mode < AUTOACK)
+    if (job.mode < AUTOACK)
         run_publisher();
-    else if (mode == PINGPONG)
+    else if (job.mode == PINGPONG)
         run_pingpong();
     else
         run_consumer();
     amqp_connection_close(conn, AMQP_REPLY_SUCCESS);
     amqp_destroy_connection(conn);
-    free(text);
+    free(job.body);
+    free(job.latencies);
     return 0;
 }

@@ -1,10 +1,11 @@
-/* Clocks, and one line of figures. Knows no AMQP. */
+/* What is asked for, clocks, and one line of figures. Knows no AMQP. */
 #include "report.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 double bench_now(void) {
     struct timespec now;
@@ -23,6 +24,32 @@ struct bench_mark bench_mark(void) {
 const char *bench_environment(const char *name, const char *otherwise) {
     const char *value = getenv(name);
     return value != NULL ? value : otherwise;
+}
+
+/* The fake broker does what the queue's name says. */
+static const char *queue_name(const struct bench_job *job, bool is_echo) {
+    static char name[64];
+    if (is_echo)
+        snprintf(name, sizeof name, "echo.%d", (int)getpid());
+    else
+        snprintf(name, sizeof name, "src.%llu.%zu", (unsigned long long)job->count, job->size);
+    return name;
+}
+
+bool bench_job_read(struct bench_job *job, int argc, char **argv, const char *const mode_names[]) {
+    *job = (struct bench_job){ 0 };
+    if (argc != 6) return false;
+    while (mode_names[job->mode] != NULL && strcmp(mode_names[job->mode], argv[1]) != 0) job->mode++;
+    if (mode_names[job->mode] == NULL) return false;
+    bool is_echo = strcmp(argv[1], "pingpong") == 0;
+    job->count = strtoull(argv[4], NULL, 10);
+    job->size = strtoull(argv[5], NULL, 10);
+    job->queue = bench_environment("BENCH_QUEUE", queue_name(job, is_echo));
+    job->exchange = bench_environment("BENCH_EXCHANGE", "amq.direct");
+    job->routing_key = bench_environment("BENCH_RKEY", "bench");
+    job->body = malloc(job->size + 1);
+    if (is_echo) job->latencies = calloc(job->count, sizeof *job->latencies);
+    return job->count > 0 && job->body != NULL && memset(job->body, 'x', job->size) != NULL;
 }
 
 /* The peak of this program: ru_maxrss survives exec. */
