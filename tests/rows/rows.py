@@ -26,7 +26,7 @@ REFERENCE = re.compile(r'(tests/[\w/.]+?\.\w+)(?:: (.+))?')
 SKIPPED = re.compile(r'^\[  SKIPPED \] ', re.MULTILINE)
 RUN = re.compile(r'\[==========\] (?:[\w/ ]+: )?Running (\d+) test', re.MULTILINE)
 NOT_BY_THEMSELVES = {'wireshark'} # run several programs
-WITH_A_BROKER = {'broker', 'broker-tls', 'interop', 'ledger', 'proxy'}
+WITH_A_BROKER = {'broker', 'broker-tls', 'interop', 'ledger', 'proxy', 'samples', 'tools', 'wireshark'}
 
 
 # ---------------------------------------------------------------- what is to be run
