@@ -70,6 +70,8 @@ static int close_code(const struct session *s, uint16_t reply_code) {
 
 /* connection.close came (1.4.2.4): answer it, write that, end with the broker's words. */
 static void close_received(struct session *s, enum session_state next) {
+    if (s->close_answered) return; /* else a peer that takes no answers might ask for them without end */
+    s->close_answered = s->state == SESSION_CLOSING;
     const struct connection_close *args = &s->args.connection_close;
     if (s->state <= SESSION_OPEN) {
         lago_reason_t reason;
@@ -171,6 +173,8 @@ static int out_of_memory(struct session *s) {
 static int channel_close_received(struct session *s, struct session_channel *ch, const struct method_info *info,
                                   struct session_event *event) {
     bool ours_sent = ch->state == CHANNEL_CLOSING;
+    if (ch->close_answered) return 0; /* as close_received */
+    ch->close_answered = ours_sent;
     struct channel_close_ok ok = { 0 };
     if (output_method(s, ch->number, METHOD_CHANNEL_CLOSE_OK, &ok) < 0) return out_of_memory(s);
     method_event(s, SESSION_EVENT_CHANNEL_CLOSE, ch->number, info, event);

@@ -48,6 +48,7 @@ struct session_channel {
     bool known;        /* channel.open is in the queue or further: the peer has heard of it, or will */
     bool flow_stopped;
     bool announces;      /* session_announce_bodies */
+    bool close_answered; /* as session.close_answered */
     bool close_owed;     /* there was no memory to say channel.close: output_release_held does */
     bool stuck;          /* output_release_held's own: something of it stays held in this pass */
     uint16_t close_code; /* of it */

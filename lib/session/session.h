@@ -109,6 +109,7 @@ struct session {
     bool ended_told;
     bool opened; /* this link got as far as OPEN; before that, what an attempt does not carry is held for the next */
     bool blocked;
+    bool close_answered; /* the peer's, while ours waits for its answer: it is answered once */
     bool ahead;          /* we have answered what was not asked yet: session_go_ahead */
     lago_tune_t assumed; /* and this is what we took for granted */
     lago_tune_t tune;    /* zero before session_tune_ok */

@@ -138,6 +138,27 @@ static void crossing_closes_are_both_answered(void **state) {
     peer_deinit(&p);
 }
 
+/* A peer that does not read might say it for ever. */
+static void a_goodbye_is_answered_once(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct connection_close close = { .reply_code = REPLY_CONNECTION_FORCED, .reply_text = { "shutdown", 8 } };
+    struct channel_close channel_close = { .reply_code = REPLY_NOT_FOUND };
+    peer_open(&p);
+    assert_int_equal(session_channel_close(&p.session, 1, REPLY_SUCCESS, "bye"), 0);
+    (void)peer_frames(&p);
+    for (int i = 0; i < 3; i++) peer_say_method(&p, 1, METHOD_CHANNEL_CLOSE, &channel_close);
+    assert_string_equal(peer_frames(&p), "1 channel.close-ok\n");
+    assert_int_equal(session_close(&p.session, REPLY_SUCCESS, "bye"), 0);
+    (void)peer_frames(&p);
+    (void)peer_events(&p);
+    for (int i = 0; i < 3; i++) peer_say_method(&p, 0, METHOD_CONNECTION_CLOSE, &close);
+    assert_string_equal(peer_frames(&p), "0 connection.close-ok\n");
+    peer_say_method(&p, 0, METHOD_CONNECTION_CLOSE_OK, NULL);
+    assert_string_equal(peer_events(&p), "ended LAGO_ECLOSED 200\n");
+    peer_deinit(&p);
+}
+
 /* 1.4.2.4: after our close everything but close and close-ok is discarded, deliveries that are under way included. */
 static void deliveries_after_our_close_are_dropped(void **state) {
     (void)state;
@@ -459,6 +480,7 @@ int main(void) {
         cmocka_unit_test(close_waits_for_close_ok),
         cmocka_unit_test(close_is_for_open_connections),
         cmocka_unit_test(crossing_closes_are_both_answered),
+        cmocka_unit_test(a_goodbye_is_answered_once),
         cmocka_unit_test(deliveries_after_our_close_are_dropped),
         cmocka_unit_test(close_by_broker_ends_when_close_ok_is_written),
         cmocka_unit_test(close_by_broker_means_what_we_were_doing),
