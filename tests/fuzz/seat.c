@@ -189,13 +189,19 @@ static void answer(struct seat *seat, const struct session_event *event) {
 
 /* ---------------------------------------------------------------- events */
 
+/* A body frame in parts is judged by its channel before its end octet is there: what is wrong twice is refused for either. */
+static uint64_t refused_for(unsigned reply_code) {
+    bool is_of_a_frame = reply_code == REPLY_CHANNEL_ERROR || reply_code == REPLY_UNEXPECTED_FRAME;
+    return is_of_a_frame ? REPLY_FRAME_ERROR : reply_code;
+}
+
 static void reason_came(struct seat *seat, const struct kept_reason *kept) {
     lago_reason_t reason, *r = &reason;
     REQUIRE(kept);
     const lago_reason_t *said = reason_kept(kept, r);
     REQUIRE(said && said->code < 0);
     mix_number(seat, (uint64_t)said->code);
-    mix_number(seat, said->reply_code);
+    mix_number(seat, refused_for(said->reply_code));
 }
 
 static void event_came(struct seat *seat, const struct session_event *event) {
