@@ -438,7 +438,7 @@ void broker_run(struct fixture *f, const char *const *words) {
     assert_int_equal(child.status, 0);
 }
 
-void broker_eval(struct fixture *f, const char *expression) { broker(f, "ctl", "-q", "eval", expression); }
+void broker_eval(struct fixture *f, const char *expression) { broker(f, "eval", expression); }
 
 static void for_our_connections(const struct fixture *f, const char *what, char *expression, size_t size) {
     snprintf(expression, size,
@@ -462,12 +462,13 @@ void broker_kill_connections(struct fixture *f) {
 void broker_kill_connections_unseen(const struct fixture *f) {
     char expression[512], command[1024];
     for_our_connections(f, "exit(P, kill)", expression, sizeof expression);
-    snprintf(command, sizeof command, "'%s' ctl '%s' -q eval '%s' >/dev/null", getenv("LAGO_TEST_BROKER"), getenv("BROKER_DIR"),
+    snprintf(command, sizeof command, "'%s' eval '%s' '%s' >/dev/null", getenv("LAGO_TEST_BROKER"), getenv("BROKER_DIR"),
              expression);
     assert_int_equal(system(command), 0);
 }
 
+/* Whoever is asked something else behind it has heard of it. */
 void broker_alarm(struct fixture *f, bool on) {
-    broker_eval(f, on ? "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})."
-                      : "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).");
+    broker_eval(f, on ? "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}), gen_event:which_handlers(rabbit_alarm)."
+                      : "rabbit_alarm:clear_alarm({resource_limit, memory, node()}), gen_event:which_handlers(rabbit_alarm).");
 }

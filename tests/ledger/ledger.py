@@ -63,7 +63,7 @@ class Broker:
             arguments = {'x-queue-type': kind} if kind != 'classic' else {}
             connection.channel().queue_declare(QUEUE, durable=True, arguments=arguments)
         if self.version.startswith('3.'):
-            self.ctl('eval', 'mnesia:sync_log().')
+            self.do('eval', 'mnesia:sync_log().')
         else:
             time.sleep(3)
 
