@@ -2,6 +2,7 @@
 #include "recording.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 
 /* ---------------------------------------------------------------- a recording */
@@ -216,4 +217,24 @@ void replay_whole(const struct recording *file, struct outcome *whole) {
     replay_feed(&r, file->server.size);
     replay_end(&r, whole);
     check_whole(file, whole);
+}
+
+/* ---------------------------------------------------------------- the program */
+
+struct splits splits = { .limit = ULONG_MAX };
+
+int splits_main(int argc, char **argv, const char *title, void (*cut)(const struct recording *file)) {
+    setenv("CMOCKA_TEST_ABORT", "1", 1); /* checks outside of a test end the program without a word else */
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--brief") == 0)
+            splits.brief = true;
+        else if (strcmp(argv[i], "--plant") == 0)
+            splits.plant = true;
+        else if (strcmp(argv[i], "--sessions") == 0 && i + 1 < argc)
+            splits.limit = strtoul(argv[++i], NULL, 10);
+        else
+            recordings_of(argv[i], cut);
+    }
+    printf("%s: %lu sessions, %lu cuts, %lu different\n", title, splits.sessions, splits.cuts, splits.different);
+    return splits.different || splits.sessions == 0 ? 1 : 0;
 }

@@ -64,6 +64,19 @@ void replay_end(struct replay *r, struct outcome *o);
 void outcome_free(struct outcome *o);
 bool outcome_same(const struct outcome *a, const struct outcome *b);
 
+/* ---------------------------------------------------------------- the program: [--brief] [--plant] [--sessions N] DIRECTORY... */
+
+extern struct splits {
+    bool brief, plant;
+    unsigned long limit; /* of sessions */
+    unsigned long sessions, cuts, different;
+} splits;
+
+/* Calls `cut` for each recording, then prints the line with the figures. @return the exit code. */
+int splits_main(int argc, char **argv, const char *title, void (*cut)(const struct recording *file));
+
+/* ---------------------------------------------------------------- what is compared with */
+
 /* All of it in one piece, which must be the conversation that was recorded: with this the others are compared. */
 void replay_whole(const struct recording *file, struct outcome *whole);
 

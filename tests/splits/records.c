@@ -12,12 +12,6 @@
 
 enum { RANDOM_CUTS = 60, RANDOM_CUTS_BRIEF = 3, BRIEF_STEP = 61, BRIEF_OCTETS = 7, READ_MAX = 64 * 1024 };
 
-static struct options {
-    bool brief, plant;
-    unsigned limit;
-} options;
-
-static unsigned long sessions, cuts, different;
 static struct pair *pair; /* one link for all: a conversation more is nothing to TLS */
 
 /* ---------------------------------------------------------------- through the filter */
@@ -67,13 +61,14 @@ static void compare(struct replay *r, const struct outcome *whole, const char *h
     struct outcome o;
     const char *path = r->file->path;
     replay_end(r, &o);
-    cuts++;
-    if (!outcome_same(&o, whole) && different++ < 20) fprintf(stderr, "records: %s, %s %zu: not the same\n", path, how, where);
+    splits.cuts++;
+    if (!outcome_same(&o, whole) && splits.different++ < 20)
+        fprintf(stderr, "records: %s, %s %zu: not the same\n", path, how, where);
     outcome_free(&o);
 }
 
 /* --plant: so that it is seen that it sees, an octet is lost at one cut in a hundred. */
-static size_t planted(size_t cut) { return options.plant && cut % 100 == 50 ? 1 : 0; }
+static size_t planted(size_t cut) { return splits.plant && cut % 100 == 50 ? 1 : 0; }
 
 static void cut_in_two(const struct recording *file, const struct outcome *whole, size_t cut) {
     struct dice dice = { cut };
@@ -88,7 +83,7 @@ static void cut_in_two(const struct recording *file, const struct outcome *whole
 static void octet_by_octet(const struct recording *file, const struct outcome *whole, size_t piece_max) {
     struct dice dice = { 1 };
     struct replay r;
-    replay_begin(&r, file, (enum taking)(sessions % TAKINGS), 1);
+    replay_begin(&r, file, (enum taking)(splits.sessions % TAKINGS), 1);
     for (size_t at = 0; at < file->server.size; at++) say_record(file, at, at + 1);
     pass_on(&r, &dice, piece_max, READ_MAX);
     compare(&r, whole, "an octet a record, in pieces of", piece_max);
@@ -111,40 +106,29 @@ static void cut_at_random(const struct recording *file, const struct outcome *wh
 
 static void cut_session(const struct recording *file) {
     struct outcome whole;
-    struct dice dice = { sessions + 1 };
-    if (sessions >= options.limit) return;
+    struct dice dice = { splits.sessions + 1 };
+    if (splits.sessions >= splits.limit) return;
     replay_whole(file, &whole);
-    size_t step = options.brief ? BRIEF_STEP : 1;
-    for (size_t cut = options.brief ? 1 + sessions % BRIEF_STEP : 1; cut < file->server.size; cut += step)
+    size_t step = splits.brief ? BRIEF_STEP : 1;
+    for (size_t cut = splits.brief ? 1 + splits.sessions % BRIEF_STEP : 1; cut < file->server.size; cut += step)
         cut_in_two(file, &whole, cut);
-    if (!options.brief || sessions % BRIEF_OCTETS == 0) octet_by_octet(file, &whole, SIZE_MAX);
-    if (!options.brief) octet_by_octet(file, &whole, 40);
-    for (uint64_t seed = 1; seed <= (options.brief ? RANDOM_CUTS_BRIEF : RANDOM_CUTS); seed++) cut_at_random(file, &whole, seed);
-    if (!comes_back(&whole, &dice) && different++ < 20) fprintf(stderr, "records: %s: the server heard others\n", file->path);
+    if (!splits.brief || splits.sessions % BRIEF_OCTETS == 0) octet_by_octet(file, &whole, SIZE_MAX);
+    if (!splits.brief) octet_by_octet(file, &whole, 40);
+    for (uint64_t seed = 1; seed <= (splits.brief ? RANDOM_CUTS_BRIEF : RANDOM_CUTS); seed++) cut_at_random(file, &whole, seed);
+    if (!comes_back(&whole, &dice) && splits.different++ < 20)
+        fprintf(stderr, "records: %s: the server heard others\n", file->path);
     outcome_free(&whole);
-    sessions++;
+    splits.sessions++;
 }
 
 int main(int argc, char **argv) {
     void *state = NULL;
-    setenv("CMOCKA_TEST_ABORT", "1", 1); /* checks outside of a test end the program without a word else */
-    options.limit = UINT32_MAX;
     pair_make_certs(&state);
     pair_setup(&state);
     pair = state;
     pair_open(pair);
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--brief") == 0)
-            options.brief = true;
-        else if (strcmp(argv[i], "--plant") == 0)
-            options.plant = true;
-        else if (strcmp(argv[i], "--sessions") == 0 && i + 1 < argc)
-            options.limit = (unsigned)strtoul(argv[++i], NULL, 10);
-        else
-            recordings_of(argv[i], cut_session);
-    }
+    int status = splits_main(argc, argv, "splits over TLS", cut_session);
     pair_teardown(&state);
     pair_free_certs(&state);
-    printf("splits over TLS: %lu sessions, %lu cuts, %lu different\n", sessions, cuts, different);
-    return different || sessions == 0 ? 1 : 0;
+    return status;
 }

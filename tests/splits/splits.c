@@ -11,30 +11,23 @@
 
 enum { K_WAY_CUTS = 1000, K_WAY_CUTS_BRIEF = 8, BRIEF_STEP = 37 };
 
-static struct options {
-    bool brief, plant;
-    unsigned limit;
-} options;
-
-static unsigned long sessions, cuts, different;
-
 /* ---------------------------------------------------------------- cut and compared */
 
 static void compare(struct replay *r, const struct outcome *whole, const char *how, size_t where) {
     struct outcome o;
     const char *path = r->file->path;
     replay_end(r, &o);
-    cuts++;
+    splits.cuts++;
     if (!outcome_same(&o, whole)) {
-        if (different++ < 20) fprintf(stderr, "splits: %s, %s %zu: not the same\n", path, how, where);
+        if (splits.different++ < 20) fprintf(stderr, "splits: %s, %s %zu: not the same\n", path, how, where);
         bytes_add(&o.events, "", 1);
-        if (different == 1) fprintf(stderr, "%s", (const char *)o.events.data);
+        if (splits.different == 1) fprintf(stderr, "%s", (const char *)o.events.data);
     }
     outcome_free(&o);
 }
 
 /* --plant: so that it is seen that it sees, an octet is lost at one cut in a hundred. */
-static bool planted(size_t cut) { return options.plant && cut % 100 == 50; }
+static bool planted(size_t cut) { return splits.plant && cut % 100 == 50; }
 
 static void cut_in_two(const struct recording *file, const struct outcome *whole, size_t cut, enum taking taking) {
     struct replay r;
@@ -66,36 +59,21 @@ static void cut_at_random(const struct recording *file, const struct outcome *wh
 
 static void cut_session(const struct recording *file) {
     struct outcome whole;
-    if (sessions >= options.limit) return;
+    if (splits.sessions >= splits.limit) return;
     replay_whole(file, &whole);
-    size_t step = options.brief ? BRIEF_STEP : 1;
-    for (size_t cut = options.brief ? 1 + sessions % BRIEF_STEP : 1; cut < file->server.size; cut += step)
-        cut_in_two(file, &whole, cut, options.brief ? (enum taking)(cut % TAKINGS) : TAKE_INPUT);
-    for (size_t cut = 1; cut < file->server.size && !options.brief; cut += 7) {
+    size_t step = splits.brief ? BRIEF_STEP : 1;
+    for (size_t cut = splits.brief ? 1 + splits.sessions % BRIEF_STEP : 1; cut < file->server.size; cut += step)
+        cut_in_two(file, &whole, cut, splits.brief ? (enum taking)(cut % TAKINGS) : TAKE_INPUT);
+    for (size_t cut = 1; cut < file->server.size && !splits.brief; cut += 7) {
         cut_in_two(file, &whole, cut, TAKE_STRAIGHT);
         cut_in_two(file, &whole, cut, TAKE_PIECES);
     }
     for (enum taking taking = TAKE_INPUT; taking < TAKINGS; taking++) octet_by_octet(file, &whole, taking, taking);
-    for (uint64_t seed = 1; seed <= (options.brief ? K_WAY_CUTS_BRIEF : K_WAY_CUTS); seed++) cut_at_random(file, &whole, seed);
+    for (uint64_t seed = 1; seed <= (splits.brief ? K_WAY_CUTS_BRIEF : K_WAY_CUTS); seed++) cut_at_random(file, &whole, seed);
     outcome_free(&whole);
-    sessions++;
+    splits.sessions++;
 }
 
 /* ---------------------------------------------------------------- all of them */
 
-int main(int argc, char **argv) {
-    setenv("CMOCKA_TEST_ABORT", "1", 1); /* checks outside of a test end the program without a word else */
-    options.limit = UINT32_MAX;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--brief") == 0)
-            options.brief = true;
-        else if (strcmp(argv[i], "--plant") == 0)
-            options.plant = true;
-        else if (strcmp(argv[i], "--sessions") == 0 && i + 1 < argc)
-            options.limit = (unsigned)strtoul(argv[++i], NULL, 10);
-        else
-            recordings_of(argv[i], cut_session);
-    }
-    printf("splits: %lu sessions, %lu cuts, %lu different\n", sessions, cuts, different);
-    return different || sessions == 0 ? 1 : 0;
-}
+int main(int argc, char **argv) { return splits_main(argc, argv, "splits", cut_session); }
