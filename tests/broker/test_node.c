@@ -8,6 +8,19 @@
 
 static lago_parameters_t *other; /* the node of the other tests */
 
+/* ---------------------------------------------------------------- commands to a node */
+
+/* Tests that run beside each other ask the same node. */
+static void many_ask_it_at_once(void **state) {
+    char command[512];
+    (void)state;
+    snprintf(command, sizeof command,
+             "asked=; for i in 1 2 3 4 5 6 7 8; do '%s' eval '%s' 'node().' >/dev/null & asked=\"$asked $!\"; done; "
+             "for i in $asked; do wait $i || exit 1; done",
+             getenv("LAGO_TEST_BROKER"), getenv("BROKER_DIR"));
+    assert_int_equal(system(command), 0);
+}
+
 /* ---------------------------------------------------------------- dialling on */
 
 static void let_go(struct fixture *f) {
@@ -149,6 +162,7 @@ static int stop_node(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_ask_it_at_once),
         cmocka_unit_test_setup_teardown(a_node_that_shuts_down, setup_channel, teardown),
         cmocka_unit_test_setup_teardown(a_node_in_maintenance, setup_channel, teardown),
         cmocka_unit_test_setup_teardown(a_node_that_is_stopped, setup_channel, teardown_resumed),
