@@ -20,6 +20,12 @@ void note(struct client_test *t, const char *format, ...) {
     t->journal_size += (size_t)size;
 }
 
+size_t client_attempt_count(const struct client_test *t) {
+    size_t count = 0;
+    while (lago_connection_attempt(t->conn, count, NULL)) count++;
+    return count;
+}
+
 void journal_clear(struct client_test *t) {
     t->journal_size = 0;
     t->journal[0] = '\0';

@@ -11,6 +11,14 @@
 
 #define PROBES_MAX 256
 
+/* What the network of struct virtual says: libuv's codes, as they are on Linux. */
+#define BROKEN_PIPE (-32)   /* UV_EPIPE */
+#define RESET       (-104)  /* UV_ECONNRESET */
+#define REFUSED     (-111)  /* UV_ECONNREFUSED */
+#define UNREACHABLE (-113)  /* UV_EHOSTUNREACH */
+#define NO_NAME     (-3008) /* UV_EAI_NONAME */
+#define END_OF_FILE (-4095) /* UV_EOF */
+
 /* `data` of a callback: what to call it in the journal. */
 struct probe {
     struct client_test *t;
@@ -54,6 +62,9 @@ void note(struct client_test *t, const char *format, ...) __attribute__((format(
 struct probe *probe(struct client_test *t, const char *name);
 
 const char *code_name(int code);
+
+/* How many attempts lago_connection_attempt tells of. */
+size_t client_attempt_count(const struct client_test *t);
 
 /* The journal since the last look is exactly this, entries separated by "; ". For files that include cmocka. */
 #define assert_journal(t, expected)                                                                                              \

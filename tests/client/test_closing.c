@@ -9,8 +9,6 @@
 
 #include <cmocka.h>
 
-#define END_OF_FILE (-4095) /* UV_EOF */
-
 static struct client_test test;
 static struct client_test *const t = &test;
 static lago_channel_t *ch;

@@ -9,11 +9,6 @@
 
 #include <cmocka.h>
 
-#define REFUSED     (-111)  /* UV_ECONNREFUSED */
-#define UNREACHABLE (-113)  /* UV_EHOSTUNREACH */
-#define NO_NAME     (-3008) /* UV_EAI_NONAME */
-#define END_OF_FILE (-4095) /* UV_EOF */
-
 static struct client_test test; /* too large for a stack under a sanitizer */
 static struct client_test *const t = &test;
 

@@ -9,11 +9,6 @@
 
 #include <cmocka.h>
 
-#define REFUSED     (-111)  /* UV_ECONNREFUSED */
-#define NO_NAME     (-3008) /* UV_EAI_NONAME */
-#define BROKEN_PIPE (-32)   /* UV_EPIPE */
-#define END_OF_FILE (-4095) /* UV_EOF */
-
 static struct client_test test; /* too large for a stack under a sanitizer */
 static struct client_test *const t = &test;
 
@@ -26,12 +21,6 @@ static const lago_reason_t *reason(void) {
     const lago_reason_t *r = lago_connection_reason(t->conn);
     assert_non_null(r);
     return r;
-}
-
-static size_t attempts(void) {
-    size_t count = 0;
-    while (lago_connection_attempt(t->conn, count, NULL)) count++;
-    return count;
 }
 
 static const lago_reason_t *attempt(size_t index) { return lago_connection_attempt(t->conn, index, NULL); }
@@ -47,7 +36,7 @@ static void a_refusal_leaves_the_others_on_their_way(void **state) {
     t->v.connect_status[1] = REFUSED;
     virtual_advance(&t->v, 1000);
     assert_int_equal(t->v.connecting, 1);
-    assert_int_equal(attempts(), 1);
+    assert_int_equal(client_attempt_count(t), 1);
     assert_true(virtual_saw(&t->v, "attempt failed*"));
     t->v.connect_status[0] = 0;
     server_handshake(&t->v);
@@ -64,7 +53,7 @@ static void a_refusal_leaves_the_others_on_their_way(void **state) {
     virtual_run(&t->v);
     assert_journal(t, "open_error ECONNECT; connection free");
     assert_string_equal(reason()->endpoint, "192.0.2.1:5672");
-    assert_int_equal(attempts(), 2);
+    assert_int_equal(client_attempt_count(t), 2);
     client_end(t);
 }
 
@@ -77,7 +66,7 @@ static void only_the_silent_ones_time_out(void **state) {
     t->v.connect_status[1] = t->v.connect_status[2] = VIRTUAL_NEVER;
     virtual_advance(&t->v, 3250);
     assert_journal(t, "open_error ETIMEDOUT; connection free");
-    assert_int_equal(attempts(), 3);
+    assert_int_equal(client_attempt_count(t), 3);
     assert_int_equal(attempt(0)->code, LAGO_ECONNECT);
     assert_string_equal(attempt(1)->endpoint, "192.0.2.2:5672");
     assert_string_equal(attempt(2)->endpoint, "192.0.2.3:5672");
@@ -112,7 +101,7 @@ static void the_attempts_time_is_over_for_all_of_them(void **state) {
     assert_journal(t, "");
     virtual_advance(&t->v, 1); /* from the second one on */
     assert_journal(t, "open_error ETIMEDOUT; connection free");
-    assert_int_equal(attempts(), 2);
+    assert_int_equal(client_attempt_count(t), 2);
     client_end(t);
 }
 
@@ -158,7 +147,7 @@ static void tls_that_fails_tries_the_next_address(void **state) {
     t->v.secure_failure = &failure;
     virtual_run(&t->v);
     assert_journal(t, "open_error ETLS; connection free");
-    assert_int_equal(attempts(), 2);
+    assert_int_equal(client_attempt_count(t), 2);
     assert_string_equal(attempt(1)->endpoint, "192.0.2.2:5672");
     client_end(t);
 
@@ -179,7 +168,7 @@ static void a_link_that_is_cut_before_start_tries_the_next_address(void **state)
     virtual_lose(&t->v, LAGO_ETRUNCATED);
     server_handshake(&t->v);
     assert_journal(t, "open");
-    assert_int_equal(attempts(), 1);
+    assert_int_equal(client_attempt_count(t), 1);
     assert_int_equal(attempt(0)->code, LAGO_ETRUNCATED);
     client_end(t);
 }

@@ -10,10 +10,6 @@
 
 #include <cmocka.h>
 
-#define REFUSED     (-111)  /* UV_ECONNREFUSED */
-#define NO_NAME     (-3008) /* UV_EAI_NONAME */
-#define END_OF_FILE (-4095) /* UV_EOF */
-
 static struct client_test test; /* too large for a stack under a sanitizer */
 static struct client_test *const t = &test;
 
@@ -24,12 +20,6 @@ static void begin_with(const lago_parameters_t *parameters) {
 
 static void refuse_all(int status) {
     for (size_t i = 0; i < VIRTUAL_ADDRESSES_MAX; i++) t->v.connect_status[i] = status;
-}
-
-static size_t attempts(void) {
-    size_t count = 0;
-    while (lago_connection_attempt(t->conn, count, NULL)) count++;
-    return count;
 }
 
 static const lago_reason_t *attempt(size_t index) {
@@ -53,7 +43,7 @@ static void endpoints_are_tried_in_their_order(void **state) {
     assert_string_equal(t->v.host, "c");
     assert_int_equal(t->v.port, 3);
     assert_journal(t, "open_error ECONNECT; connection free");
-    assert_int_equal(attempts(), 3);
+    assert_int_equal(client_attempt_count(t), 3);
     client_end(t);
 }
 
@@ -151,7 +141,7 @@ static void each_parameters_have_their_own_rules(void **state) {
     t->v.resolve_status = NO_NAME;
     virtual_advance(&t->v, 500);
     assert_journal(t, "open_error ERESOLVE; connection free");
-    assert_int_equal(attempts(), 4);
+    assert_int_equal(client_attempt_count(t), 4);
     client_end(t);
 }
 
@@ -199,7 +189,7 @@ static void the_next_address_starts_beside_a_slow_one(void **state) {
     assert_int_equal(t->v.counts.hang_up, 0);
     server_handshake(&t->v);
     assert_journal(t, "open");
-    assert_int_equal(attempts(), 0); /* who lost the race did not fail */
+    assert_int_equal(client_attempt_count(t), 0); /* who lost the race did not fail */
     client_end(t);
 }
 
@@ -226,7 +216,7 @@ static void a_refusal_starts_the_next_at_once(void **state) {
     virtual_advance(&t->v, 250);
     assert_int_equal(virtual_time(&t->v), 250);
     assert_string_equal(lago_connection_endpoint(t->conn), "192.0.2.3:5672");
-    assert_int_equal(attempts(), 1);
+    assert_int_equal(client_attempt_count(t), 1);
     assert_string_equal(attempt(0)->endpoint, "192.0.2.2:5672");
     client_end(t);
 }
@@ -256,7 +246,7 @@ static void silence_of_all_is_told_for_each(void **state) {
     assert_journal(t, "");
     virtual_advance(&t->v, 1);
     assert_journal(t, "open_error ETIMEDOUT; connection free");
-    assert_int_equal(attempts(), 2);
+    assert_int_equal(client_attempt_count(t), 2);
     assert_string_equal(attempt(0)->endpoint, "192.0.2.1:5672");
     assert_string_equal(attempt(1)->endpoint, "192.0.2.2:5672");
     assert_int_equal(attempt(1)->phase, LAGO_PHASE_CONNECT);
@@ -271,7 +261,7 @@ static void old_attempts_are_forgotten_but_counted(void **state) {
     begin_with(&(lago_parameters_t){ .connection_attempts = 40, .retry_delay_ms = LAGO_NO_DELAY });
     refuse_all(REFUSED);
     virtual_advance(&t->v, 100);
-    assert_int_equal(attempts(), LAGO_ATTEMPTS_MAX);
+    assert_int_equal(client_attempt_count(t), LAGO_ATTEMPTS_MAX);
     assert_non_null(lago_connection_attempt(t->conn, 0, &number));
     assert_int_equal(number, 40 - LAGO_ATTEMPTS_MAX + 1);
     assert_non_null(lago_connection_attempt(t->conn, LAGO_ATTEMPTS_MAX - 1, &number));

@@ -9,9 +9,6 @@
 
 #include <cmocka.h>
 
-#define END_OF_FILE (-4095) /* UV_EOF */
-#define RESET       (-104)  /* UV_ECONNRESET */
-
 static struct client_test test;
 static struct client_test *const t = &test;
 static lago_channel_t *one, *two;

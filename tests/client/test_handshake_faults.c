@@ -15,10 +15,7 @@
 
 #include <cmocka.h>
 
-#define END_OF_FILE (-4095) /* UV_EOF */
-#define RESET       (-104)  /* UV_ECONNRESET */
-#define REFUSED     (-111)  /* UV_ECONNREFUSED */
-#define STACK_MS    15000u  /* stack_timeout */
+#define STACK_MS 15000u /* stack_timeout */
 
 #define TUNE    "0 connection.tune channel_max=2047 frame_max=131072 heartbeat=60"
 #define OPEN_OK "0 connection.open-ok"

@@ -14,9 +14,6 @@
 
 #include <cmocka.h>
 
-#define END_OF_FILE (-4095) /* UV_EOF */
-#define REFUSED     (-111)  /* UV_ECONNREFUSED */
-
 enum place {
     ON_PHASE,
     ON_CHALLENGE,
