@@ -16,26 +16,52 @@ struct rig rig;
 
 static struct rig *const r = &rig;
 
+/* ---------------------------------------------------------------- the loop, and how late it is */
+
+static uint64_t held_up_ms(uint64_t now) {
+    uint64_t late_ms = now > r->pulse_due ? (now - r->pulse_due) / 1000000 : 0;
+    return late_ms >= LATE_MS ? late_ms : 0;
+}
+
+static void on_pulse(uv_timer_t *timer) {
+    uint64_t now = uv_hrtime();
+    (void)timer;
+    r->late_ms += held_up_ms(now);
+    r->pulse_due = now + PULSE_MS * 1000000u;
+}
+
+void rig_on_time(void) {
+    r->late_ms = 0;
+    r->pulse_due = uv_hrtime() + PULSE_MS * 1000000u;
+    uv_timer_again(&r->pulse);
+}
+
 /* ---------------------------------------------------------------- what is told */
+
+/* What held it up just now counts as well: the pulse that would tell is behind it. */
+static void end_now(void) {
+    r->ended = uv_hrtime();
+    r->late_ms += held_up_ms(r->ended);
+}
 
 static void on_open(lago_connection_t *conn, void *data) {
     (void)conn, (void)data;
     r->opened++;
-    r->ended = uv_hrtime();
+    end_now();
 }
 
 static void on_open_error(lago_connection_t *conn, const lago_reason_t *reason, void *data) {
     (void)conn, (void)data;
     r->failed++;
     r->reason = *reason;
-    r->ended = uv_hrtime();
+    end_now();
 }
 
 static void on_close(lago_connection_t *conn, const lago_reason_t *reason, void *data) {
     (void)conn, (void)data;
     r->closed++;
     r->reason = *reason;
-    r->ended = uv_hrtime();
+    end_now();
 }
 
 static void on_log(lago_log_level_t level, const char *line, void *data) {
@@ -45,20 +71,7 @@ static void on_log(lago_log_level_t level, const char *line, void *data) {
     snprintf(r->warning, sizeof r->warning, "%s", line);
 }
 
-/* ---------------------------------------------------------------- the loop, and how late it is */
-
-static void on_pulse(uv_timer_t *timer) {
-    uint64_t now = uv_hrtime(), late_ms = now > r->pulse_due ? (now - r->pulse_due) / 1000000 : 0;
-    (void)timer;
-    if (late_ms >= LATE_MS) r->late_ms += late_ms;
-    r->pulse_due = now + PULSE_MS * 1000000u;
-}
-
-void rig_on_time(void) {
-    r->late_ms = 0;
-    r->pulse_due = uv_hrtime() + PULSE_MS * 1000000u;
-    uv_timer_again(&r->pulse);
-}
+/* ---------------------------------------------------------------- patience */
 
 static void on_impatience(uv_timer_t *timer) {
     (void)timer;
