@@ -140,6 +140,19 @@ static void a_callback_that_becomes_slow_is_noticed(void **state) {
     client_end(t);
 }
 
+/* Out of order they are neighbours all the same, once nothing below is open. */
+static void the_last_one_open_joins_those_above(void **state) {
+    (void)state;
+    lago_channel_t *ch = consume(0, false);
+    app.keeps = true;
+    deliver(2);
+    assert_int_equal(lago_basic_ack(ch, 2, 0), 0);
+    assert_int_equal(lago_basic_ack(ch, 1, 0), 0);
+    virtual_run(&t->v);
+    saw_ack(2, true);
+    client_end(t);
+}
+
 static void single_acks_are_frames_of_their_own(void **state) {
     (void)state;
     consume(4, true);
@@ -335,6 +348,7 @@ int main(void) {
         cmocka_unit_test(a_new_prefetch_count_holds_from_then_on),
         cmocka_unit_test(two_milliseconds_are_enough),
         cmocka_unit_test(a_callback_that_becomes_slow_is_noticed),
+        cmocka_unit_test(the_last_one_open_joins_those_above),
         cmocka_unit_test(single_acks_are_frames_of_their_own),
         cmocka_unit_test(outside_a_turn_they_leave_with_the_next_one),
         cmocka_unit_test(what_could_not_be_given_back_ends_the_link),

@@ -367,6 +367,23 @@ static void a_multiple_of_what_is_settled_settles_nothing(void **state) {
     teardown(&f);
 }
 
+/* And what was settled before its turn leaves with it. */
+static void the_oldest_is_never_one_that_was_told(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    publish_many(&f.c, 4);
+    assert_int_equal(settle(&f.c, 3, false, LAGO_PUBLISH_NACKED), 0);
+    expect(&f.c, 3, LAGO_PUBLISH_NACKED);
+    assert_int_equal(confirms_oldest(&f.c), 1);
+    assert_int_equal(settle(&f.c, 2, true, LAGO_PUBLISH_CONFIRMED), 0);
+    expect(&f.c, 1, LAGO_PUBLISH_CONFIRMED);
+    expect(&f.c, 2, LAGO_PUBLISH_CONFIRMED);
+    expect_nothing(&f.c);
+    assert_int_equal(confirms_oldest(&f.c), 4);
+    teardown(&f);
+}
+
 /* What is published while a run is told belongs to a later one. */
 static void a_run_ends_where_it_was_said_to_end(void **state) {
     struct fixture f;
@@ -581,17 +598,29 @@ static void without_memory_for_stragglers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_lives_agree_with_a_model),       cmocka_unit_test(those_that_stay_long_agree_with_the_model),
-        cmocka_unit_test(one_that_stays_costs_no_memory),        cmocka_unit_test(those_set_aside_have_a_limit),
-        cmocka_unit_test(a_run_goes_on_through_those_set_aside), cmocka_unit_test(nobodys_stay_long_too),
-        cmocka_unit_test(every_bad_tag_has_a_problem),           cmocka_unit_test(confirms_that_nobody_selected_are_a_problem),
-        cmocka_unit_test(the_largest_tag_costs_no_walk),         cmocka_unit_test(a_multiple_of_what_is_settled_settles_nothing),
-        cmocka_unit_test(a_run_ends_where_it_was_said_to_end),   cmocka_unit_test(a_return_belongs_to_the_oldest_equal_publish),
-        cmocka_unit_test(a_route_is_exchange_and_key),           cmocka_unit_test(a_return_is_known_by_its_body),
-        cmocka_unit_test(a_returned_publish_says_why),           cmocka_unit_test(an_end_tells_what_left_from_what_did_not),
-        cmocka_unit_test(an_end_before_anything_left),           cmocka_unit_test(what_is_settled_and_not_told_is_owed),
-        cmocka_unit_test(publishes_of_one_route_share_it),       cmocka_unit_test(a_publish_that_was_given_up_leaves_nothing),
-        cmocka_unit_test(without_memory_no_number_is_taken),     cmocka_unit_test(without_memory_for_stragglers),
+        cmocka_unit_test(random_lives_agree_with_a_model),
+        cmocka_unit_test(those_that_stay_long_agree_with_the_model),
+        cmocka_unit_test(one_that_stays_costs_no_memory),
+        cmocka_unit_test(those_set_aside_have_a_limit),
+        cmocka_unit_test(a_run_goes_on_through_those_set_aside),
+        cmocka_unit_test(nobodys_stay_long_too),
+        cmocka_unit_test(every_bad_tag_has_a_problem),
+        cmocka_unit_test(confirms_that_nobody_selected_are_a_problem),
+        cmocka_unit_test(the_largest_tag_costs_no_walk),
+        cmocka_unit_test(a_multiple_of_what_is_settled_settles_nothing),
+        cmocka_unit_test(the_oldest_is_never_one_that_was_told),
+        cmocka_unit_test(a_run_ends_where_it_was_said_to_end),
+        cmocka_unit_test(a_return_belongs_to_the_oldest_equal_publish),
+        cmocka_unit_test(a_route_is_exchange_and_key),
+        cmocka_unit_test(a_return_is_known_by_its_body),
+        cmocka_unit_test(a_returned_publish_says_why),
+        cmocka_unit_test(an_end_tells_what_left_from_what_did_not),
+        cmocka_unit_test(an_end_before_anything_left),
+        cmocka_unit_test(what_is_settled_and_not_told_is_owed),
+        cmocka_unit_test(publishes_of_one_route_share_it),
+        cmocka_unit_test(a_publish_that_was_given_up_leaves_nothing),
+        cmocka_unit_test(without_memory_no_number_is_taken),
+        cmocka_unit_test(without_memory_for_stragglers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

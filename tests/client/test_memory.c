@@ -140,6 +140,39 @@ static void a_consumer_that_never_acks(void **state) {
     client_end(t);
 }
 
+/* When they came is of no interest any more. */
+static void a_consumer_that_acks(void **state) {
+    (void)state;
+    consume();
+    size_t before = t->v.alloc.live_bytes;
+    for (unsigned i = 1; i <= DELIVERIES; i += AT_ONCE) {
+        deliver(i);
+        virtual_advance(&t->v, 1);
+        assert_int_equal(lago_basic_ack(ch, i + AT_ONCE - 1, LAGO_MULTIPLE), 0);
+        virtual_advance(&t->v, 1);
+        if (i == 1) before = t->v.alloc.live_bytes;
+    }
+    assert_int_equal(lago_channel_unacked_count(ch), 0);
+    assert_in_range(t->v.alloc.live_bytes, 0, before + 1024);
+    client_end(t);
+}
+
+static void a_publisher_that_is_confirmed(void **state) {
+    (void)state;
+    size_t before = 0;
+    bring_to(WAITS, true);
+    for (unsigned i = 1; i <= 1000; i++) {
+        char line[64];
+        assert_int_equal(lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "k" }, NULL, NULL), i);
+        virtual_advance(&t->v, 1);
+        (void)snprintf(line, sizeof(line), "1 basic.ack delivery_tag=%u", i);
+        server_send(&t->v, line);
+        if (i == 1) before = t->v.alloc.live_bytes;
+    }
+    assert_in_range(t->v.alloc.live_bytes, 0, before + 1024);
+    client_end(t);
+}
+
 /* The rest stays in the kernel, where the broker sees it. */
 static void a_connection_that_is_paused(void **state) {
     (void)state;
@@ -161,10 +194,9 @@ static void a_connection_that_is_paused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_publisher_that_never_waits),
-        cmocka_unit_test(nothing_is_kept_of_what_has_left),
-        cmocka_unit_test(a_consumer_that_never_acks),
-        cmocka_unit_test(a_connection_that_is_paused),
+        cmocka_unit_test(a_publisher_that_never_waits),  cmocka_unit_test(nothing_is_kept_of_what_has_left),
+        cmocka_unit_test(a_consumer_that_never_acks),    cmocka_unit_test(a_consumer_that_acks),
+        cmocka_unit_test(a_publisher_that_is_confirmed), cmocka_unit_test(a_connection_that_is_paused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

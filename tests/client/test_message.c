@@ -419,6 +419,32 @@ static void a_forwarded_message_comes_back(void **state) {
     done();
 }
 
+static void an_owed_outcome_keeps_the_loop_alive(void **state) {
+    (void)state;
+    lago_channel_t *ch = receive("1 header body_size=1\n1 body \"x\"");
+    assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
+    server_send(&t->v, "1 confirm.select-ok");
+    lago_connection_unref(t->conn);
+    assert_int_equal(lago_message_forward(ch, kept_message, NULL, NULL, NULL), 1);
+    virtual_run(&t->v);
+    assert_false(link_wants(t->conn).alive); /* nobody waits for that one */
+    assert_int_equal(lago_message_forward(ch, kept_message, NULL, noted_publish, probe(t, "p")), 2);
+    virtual_run(&t->v);
+    assert_true(link_wants(t->conn).alive);
+    server_send(&t->v, "1 basic.ack delivery_tag=2 multiple=1");
+    assert_journal(t, "p 2 confirmed");
+    assert_false(link_wants(t->conn).alive);
+    done();
+}
+
+static void the_channel_remembers_what_could_not_be_forwarded(void **state) {
+    (void)state;
+    lago_channel_t *ch = receive("1 header body_size=0");
+    assert_int_equal(forward_table(ch, "\1nU\0\1", 5), LAGO_ETYPE);
+    assert_int_equal(lago_channel_error(ch), LAGO_ETYPE);
+    done();
+}
+
 static void forwarding_without_memory(void **state) {
     (void)state;
     for (size_t n = 1;; n++) {
@@ -452,6 +478,8 @@ int main(void) {
         cmocka_unit_test(odd_letters),
         cmocka_unit_test(a_big_body_is_forwarded_without_a_copy),
         cmocka_unit_test(a_forwarded_message_comes_back),
+        cmocka_unit_test(an_owed_outcome_keeps_the_loop_alive),
+        cmocka_unit_test(the_channel_remembers_what_could_not_be_forwarded),
         cmocka_unit_test(forwarding_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,6 +145,44 @@ static void a_freed_one_is_told_nothing_more(void **state) {
     client_end(t);
 }
 
+/* Until the output is at low_water. */
+static void refuse_it(void) {
+    static char body[2000];
+    virtual_take(&t->v, 0);
+    while (lago_publisher_publish(publisher, (lago_bytes_t){ body, sizeof(body) }, NULL) > 0) continue;
+}
+
+static void one_that_waits_may_be_freed(void **state) {
+    (void)state;
+    open_channel_with(&(lago_parameters_t){ .high_water = 10000, .low_water = 1000, .heartbeat_s = LAGO_HEARTBEAT_OFF });
+    lago_publisher_options_t options = options_of("p");
+    publisher = make(&options);
+    refuse_it();
+    lago_publisher_free(publisher);
+    assert_journal(t, "p free");
+    virtual_take(&t->v, SIZE_MAX);
+    virtual_run(&t->v);
+    assert_journal(t, "drain");
+    client_end(t);
+}
+
+/* Nobody waits for its on_ready any more. */
+static void one_that_waits_may_lose_its_channel(void **state) {
+    (void)state;
+    open_channel_with(&(lago_parameters_t){ .high_water = 10000, .low_water = 1000, .heartbeat_s = LAGO_HEARTBEAT_OFF });
+    lago_publisher_options_t options = options_of("p");
+    publisher = make(&options);
+    refuse_it();
+    lago_channel_free(ch);
+    assert_journal(t, "p free; channel free");
+    lago_connection_unref(t->conn);
+    virtual_take(&t->v, SIZE_MAX);
+    virtual_run(&t->v);
+    assert_journal(t, "drain");
+    assert_false(link_wants(t->conn).alive);
+    client_end(t);
+}
+
 static void (*in_callback)(void);
 
 static void frees_publisher(void) { lago_publisher_free(publisher); }
@@ -372,6 +410,8 @@ int main(void) {
         cmocka_unit_test(a_close_waits_for_confirms_and_refuses_more),
         cmocka_unit_test(an_owed_on_ready_keeps_the_loop_alive),
         cmocka_unit_test(a_freed_one_is_told_nothing_more),
+        cmocka_unit_test(one_that_waits_may_be_freed),
+        cmocka_unit_test(one_that_waits_may_lose_its_channel),
         cmocka_unit_test(anything_in_its_callbacks),
         cmocka_unit_test(a_run_may_end_whose_turn_is_next),
         cmocka_unit_test(free_data_may_free_it),

@@ -191,6 +191,29 @@ static void many_publishes_under_failing_memory(void **state) {
     }
 }
 
+/* The ring of marks has grown for a publish that then found no room itself: its neighbours are counted in the new one. */
+static void a_ring_that_grew_for_nothing_counts_on(void **state) {
+    unsigned reached = 0;
+    (void)state;
+    for (size_t row = 1; row < 40; row++) {
+        struct peer p = { 0 };
+        peer_open(&p);
+        size_t accepted = row + 3;
+        for (size_t i = 0; i < row; i++) assert_int_equal(peer_publish(&p, 1, 500), 0);
+        for (size_t i = 1; i <= 3; i++) assert_int_equal(peer_publish(&p, 1, 500 + i), 0);
+        fail_alloc_at(&p.memory, 2, true);
+        int rc = peer_publish(&p, 1, 900);
+        reached += rc == LAGO_ENOMEM && p.memory.calls == 2;
+        fail_alloc_at(&p.memory, 0, false);
+        accepted += rc == 0;
+        for (size_t i = 0; i < 3; i++, accepted++) assert_int_equal(peer_publish(&p, 1, 503), 0);
+        (void)peer_frames(&p);
+        assert_int_equal(session_publishes_sent(&p.session, 1), accepted);
+        peer_deinit(&p);
+    }
+    assert_true(reached > 0);
+}
+
 /* ---------------------------------------------------------------- lent bodies */
 
 static void lent_bodies_are_not_copied(void **state) {
@@ -437,6 +460,23 @@ static void release_without_memory_is_tried_again(void **state) {
     }
 }
 
+/* And acknowledgements that wait for their neighbours. */
+static void acks_without_memory_are_tried_again(void **state) {
+    struct peer p = { 0 };
+    (void)state;
+    peer_open(&p);
+    assert_int_equal(session_ack(&p.session, 1, 1, 0), 1);
+    fail_alloc_at(&p.memory, 1, true);
+    session_flush_acks(&p.session);
+    assert_true(p.memory.calls > 0);
+    fail_alloc_at(&p.memory, 0, false);
+    assert_true(session_deadline(&p.session) <= p.now + 100);
+    peer_pass(&p, 100);
+    session_flush_acks(&p.session); /* as each turn does */
+    assert_string_equal(peer_frames(&p), "1 basic.ack delivery_tag=1\n");
+    peer_deinit(&p);
+}
+
 /* Input that never ceases does not put it off for ever. */
 static void release_is_tried_again_on_a_busy_link(void **state) {
     (void)state;
@@ -544,6 +584,7 @@ int main(void) {
         cmocka_unit_test(headers_that_do_not_fit_are_refused_whole),
         cmocka_unit_test(publish_is_all_or_nothing),
         cmocka_unit_test(many_publishes_under_failing_memory),
+        cmocka_unit_test(a_ring_that_grew_for_nothing_counts_on),
         cmocka_unit_test(lent_bodies_are_not_copied),
         cmocka_unit_test(a_row_of_large_bodies_overwrites_nothing),
         cmocka_unit_test(a_large_body_needs_no_memory_half_way),
@@ -554,6 +595,7 @@ int main(void) {
         cmocka_unit_test(flow_stops_the_publishes_of_a_channel),
         cmocka_unit_test(order_holds_across_blocks),
         cmocka_unit_test(release_without_memory_is_tried_again),
+        cmocka_unit_test(acks_without_memory_are_tried_again),
         cmocka_unit_test(release_is_tried_again_on_a_busy_link),
         cmocka_unit_test(flow_ok_is_never_held),
         cmocka_unit_test(forgotten_output_does_not_count),
