@@ -436,14 +436,14 @@ static void garbage(struct life *life, struct sim_conn *conn) {
     }
     TRACE(life, "    %zu bytes of garbage", size);
     COUNT(garbage);
-    conn->lied = true;
+    conn->lied = conn->link->forged = true;
     if (percent(c, 85)) world_deliver(conn, roll(c, 10), percent(c, 50) ? SIZE_MAX : roll(c, 100));
     virtual_input(&conn->v, bytes, size);
     if (percent(c, 50)) return;
     static const uint8_t goodbye[] = { 1, 0, 0, 0, 0, 0, 11, 0, 10, 0, 50, 1, 64, 0, 0, 0, 0, 0, FRAME_END }; /* 320 */
     if (percent(c, 50)) world_run(life);
     if (!conn->link) return;
-    conn->link->forged_close = true;
+    conn->link->forged = true; /* it may be another one by now */
     virtual_input(&conn->v, goodbye, sizeof(goodbye));
 }
 

@@ -595,10 +595,16 @@ static void on_close(struct model_channel *ch) {
     if (ch->state == MODEL_CHANNEL_OPEN) model_channel_end(ch);
 }
 
+/* Of an open channel. */
+static void on_close_ok(struct model_channel *ch) {
+    if (!ch->link->forged) model_broken(ch->link->broker, "channel.close-ok that nobody asked for");
+    model_channel_end(ch);
+}
+
 static void on_own(struct model_channel *ch, const struct method_info *info, const union method_args *args) {
     switch (info->id) {
     case METHOD_CHANNEL_CLOSE: on_close(ch); break;
-    case METHOD_CHANNEL_CLOSE_OK: model_broken(ch->link->broker, "channel.close-ok that nobody asked for"); break;
+    case METHOD_CHANNEL_CLOSE_OK: on_close_ok(ch); break;
     case METHOD_CHANNEL_FLOW_OK: ch->flow_said = args->channel_flow_ok.active; break;
     case METHOD_CHANNEL_FLOW:
         if (args->channel_flow.active)

@@ -288,7 +288,7 @@ static void on_close(struct model_link *link) {
 }
 
 static void on_close_ok(struct model_link *link) {
-    if (link->state != MODEL_CLOSING && !link->forged_close) model_broken(link->broker, "close-ok that nobody asked for");
+    if (link->state != MODEL_CLOSING && !link->forged) model_broken(link->broker, "close-ok that nobody asked for");
     if (link->answered_close) model_broken(link->broker, "a second close-ok");
     link->answered_close = true;
     link->state = MODEL_CLOSED;
