@@ -358,9 +358,10 @@ static void on_log(lago_log_level_t level, const char *line, void *data) {
     if (strstr(line, "memory")) l->app.legal.explained = true;
 }
 
+/* Some error, for a call that has failed; which one the text says. And OpenSSL does not always say that it was memory. */
 static bool explains(int code, void *data) {
     (void)data;
-    return faults.struck && code < 0; /* some error, for a call that has failed; which one the text says */
+    return code < 0 && (faults.struck || faults.others[SOURCE_OPENSSL].failures > 0);
 }
 
 static void loop_is_empty(void) {

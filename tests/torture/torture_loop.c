@@ -32,8 +32,9 @@
 #define CALLS_PER_POINT ((size_t)60) /* of one call in one life: the first ones; then they are all alike */
 #define FRAMES_MAX      40
 #define HANGS_S         60u
-#define CLEAN_LIVES     3 /* that must tell the same for it to be expected of others */
-#define GOLDEN_TRIES    3 /* of a life that tells something else: on a slow machine an answer comes after the application left */
+#define CLEAN_LIVES     3  /* that must tell the same for it to be expected of others */
+#define GOLDEN_TRIES    3  /* of a life that tells something else: on a slow machine an answer comes after the application left */
+#define CLEAN_TRIES     20 /* and then of lives in which nothing fails: one of them may tell the same */
 
 /* What a child tells. */
 struct report {
@@ -111,11 +112,24 @@ static void live_once(const struct plan *plan, const char *expected) {
 
 static bool is_untold(void) { return strstr(report->problem, "nobody was told") != NULL; }
 
+static const struct plan nothing = { .call = -1 };
+
+static void forgive_what_clean_lives_tell(void) {
+    static struct report odd;
+    odd = *report;
+    for (int i = 0; i < CLEAN_TRIES && odd.problem[0]; i++) {
+        live_once(&nothing, NULL);
+        if (same_facts(odd.text, report->text)) odd.problem[0] = '\0';
+    }
+    *report = odd;
+}
+
 static void in_a_child(const struct plan *plan) {
     for (int i = 0; i < GOLDEN_TRIES; i++) {
         live_once(plan, golden);
         if (!report->ended || !is_untold()) return;
     }
+    forgive_what_clean_lives_tell();
 }
 
 static void judge(const char *what) {
@@ -133,8 +147,6 @@ static void judge(const char *what) {
 }
 
 /* ---------------------------------------------------------------- points */
-
-static const struct plan nothing = { .call = -1 };
 
 static bool is_chosen(void) { return !only || strcmp(only, loop_name(scenario)) == 0; }
 
@@ -228,13 +240,16 @@ static void fail_calls(const size_t *made, size_t behind) {
     }
 }
 
-/* What is told when nothing fails: expected from here on, if it is always the same. */
+/*
+ * What is told when nothing fails: expected from here on, if it is always the same. Not of a link that is cut: how much was answered
+ * before depends on when its octets left, which a failure may put off.
+ */
 static void live_clean(struct report *clean) {
     free(golden);
     golden = NULL;
     live_once(&nothing, NULL);
     *clean = *report;
-    bool same = !no_golden && strlen(clean->text) + 1 < sizeof clean->text; /* all of it */
+    bool same = !no_golden && scenario.fate != FATE_CUT && strlen(clean->text) + 1 < sizeof clean->text; /* all of it */
     for (int i = 1; i < CLEAN_LIVES && same; i++) {
         live_once(&nothing, NULL);
         same = same_facts(clean->text, report->text);
@@ -252,7 +267,7 @@ static void miss_a_line(const char *text) {
     (void)snprintf(more, sizeof more, "%s! a message\n", text);
     free(golden);
     golden = strdup(more);
-    in_a_child(&nothing);
+    live_once(&nothing, golden);
     points++;
     failures += !is_untold();
 }
