@@ -108,6 +108,30 @@ static void close_by_broker_is_answered_and_told(void **state) {
     peer_deinit(&p);
 }
 
+/* What cannot be answered is not passed over: the connection ends, and says why. */
+static void close_by_broker_without_memory_ends_the_connection(void **state) {
+    unsigned reached = 0;
+    (void)state;
+    for (size_t row = 1; row < 40; row++) { /* until there is no room for the answer either */
+        struct peer p = { 0 };
+        peer_open(&p);
+        for (size_t i = 0; i < row; i++) assert_int_equal(peer_publish(&p, 1, 2000 - 16 * row), 0);
+        fail_alloc_at(&p.memory, 1, true);
+        while (peer_publish(&p, 1, 0) == 0) continue;
+        while (session_send(&p.session, 2, METHOD_BASIC_CANCEL_OK, &(struct basic_cancel_ok){ 0 }) == 0) continue;
+        struct bytes b = { 0 };
+        bytes_method(&b, 1, METHOD_CHANNEL_CLOSE, &(struct channel_close){ .reply_code = REPLY_NOT_FOUND });
+        peer_say(&p, &b);
+        fail_alloc_at(&p.memory, 0, false);
+        const char *events = peer_events(&p);
+        bool ended = strcmp(events, "ended LAGO_ENOMEM\n") == 0;
+        reached += ended;
+        assert_true(ended || strncmp(events, "channel-close 1 one ", 20) == 0);
+        peer_deinit(&p);
+    }
+    assert_true(reached > 0);
+}
+
 /* 1.5.2.5: both sides close at the same time: the broker's reason is told, and the number is free when ours is answered too. */
 static void crossing_closes_free_the_number_once(void **state) {
     (void)state;
@@ -308,6 +332,7 @@ int main(void) {
         cmocka_unit_test(open_without_memory_takes_no_number),
         cmocka_unit_test(close_frees_the_number_when_it_is_answered),
         cmocka_unit_test(close_by_broker_is_answered_and_told),
+        cmocka_unit_test(close_by_broker_without_memory_ends_the_connection),
         cmocka_unit_test(crossing_closes_free_the_number_once),
         cmocka_unit_test(close_by_broker_overtakes_one_that_is_held),
         cmocka_unit_test(deliveries_for_a_closing_channel_are_dropped),

@@ -127,6 +127,22 @@ static void all_ways_find_the_same_damage(void **state) {
 }
 
 /* In every octet of what comes before the body of the third of three that look alike. */
+/* Three, or two without a body, on the short ways as well. */
+static void their_frames_are_counted(void **state) {
+    (void)state;
+    for (size_t size = 0; size < 2; size++) {
+        struct peer p = { 0 };
+        struct bytes b = { 0 };
+        peer_open(&p);
+        p.session.settings.trace = NULL;
+        uint64_t before = p.session.counters.frames_received;
+        for (uint64_t tag = 1; tag <= 4; tag++) bytes_deliver(&b, 1, tag, size, 4096);
+        peer_say(&p, &b);
+        assert_int_equal(p.session.counters.frames_received - before, 4 * (2 + size));
+        peer_deinit(&p);
+    }
+}
+
 static void what_differs_is_seen(void **state) {
     (void)state;
     struct letter l = { .deliver = { .consumer_tag = tags[0], .exchange = names[1], .routing_key = names[2] },
@@ -370,6 +386,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_ways_tell_the_same),
         cmocka_unit_test(all_ways_find_the_same_damage),
+        cmocka_unit_test(their_frames_are_counted),
         cmocka_unit_test(what_differs_is_seen),
         cmocka_unit_test(nothing_needs_to_be_remembered),
         cmocka_unit_test(those_of_a_queue_look_alike),

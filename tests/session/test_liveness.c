@@ -36,6 +36,7 @@ static void idle_sessions_beat_twice_an_interval(void **state) {
     assert_string_equal(peer_frames(&p), "0 heartbeat\n");
     pass_alive(&p, 10000);
     assert_string_equal(peer_frames(&p), "0 heartbeat\n0 heartbeat\n");
+    assert_int_equal(p.session.counters.heartbeats_sent, 3);
     peer_deinit(&p);
 }
 
@@ -242,6 +243,20 @@ static void stall_is_two_heartbeats_by_default(void **state) {
     peer_deinit(&p);
 }
 
+static void a_stall_begins_with_what_waits(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, 3000);
+    peer_pass(&p, 10000);
+    assert_int_equal(session_ack(&p.session, 1, 1, 0), 1);
+    session_flush_acks(&p.session);
+    peer_pass(&p, 2999);
+    assert_string_equal(peer_events(&p), "");
+    peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    peer_deinit(&p);
+}
+
 static void any_progress_starts_the_stall_afresh(void **state) {
     (void)state;
     struct peer p = { 0 };
@@ -417,6 +432,7 @@ int main(void) {
         cmocka_unit_test(without_heartbeats_nobody_is_judged),
         cmocka_unit_test(nobody_is_judged_before_open),
         cmocka_unit_test(stall_is_two_heartbeats_by_default),
+        cmocka_unit_test(a_stall_begins_with_what_waits),
         cmocka_unit_test(any_progress_starts_the_stall_afresh),
         cmocka_unit_test(what_the_kernel_holds_is_no_progress),
         cmocka_unit_test(a_slow_peer_is_no_stalled_one),

@@ -191,6 +191,20 @@ static void many_publishes_under_failing_memory(void **state) {
     }
 }
 
+/* An ack that cannot leave is not overtaken. */
+static void what_waits_before_a_publish_stays_before_it(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_open(&p);
+    assert_int_equal(session_ack(&p.session, 1, 1, 2), 1);
+    fail_alloc_at(&p.memory, 1, true);
+    assert_int_equal(peer_publish(&p, 1, 1), LAGO_ENOMEM);
+    fail_alloc_at(&p.memory, 0, false);
+    assert_int_equal(peer_publish(&p, 1, 2), 0);
+    assert_string_equal(peer_frames(&p), "1 basic.ack delivery_tag=1\n1 basic.publish routing_key=\"q\"\n1 header 2\n1 body 2\n");
+    peer_deinit(&p);
+}
+
 /* The ring of marks has grown for a publish that then found no room itself: its neighbours are counted in the new one. */
 static void a_ring_that_grew_for_nothing_counts_on(void **state) {
     unsigned reached = 0;
@@ -584,6 +598,7 @@ int main(void) {
         cmocka_unit_test(headers_that_do_not_fit_are_refused_whole),
         cmocka_unit_test(publish_is_all_or_nothing),
         cmocka_unit_test(many_publishes_under_failing_memory),
+        cmocka_unit_test(what_waits_before_a_publish_stays_before_it),
         cmocka_unit_test(a_ring_that_grew_for_nothing_counts_on),
         cmocka_unit_test(lent_bodies_are_not_copied),
         cmocka_unit_test(a_row_of_large_bodies_overwrites_nothing),

@@ -196,6 +196,7 @@ static void close_by_broker_ends_when_close_ok_is_written(void **state) {
     assert_string_equal(peer_events(&p), "ended LAGO_ECONNECTION 320\n");
     assert_end(&p, LAGO_ECONNECTION, LAGO_PHASE_RUNNING, LAGO_BY_BROKER);
     assert_string_equal(p.session.reason.whole->reply_text, "CONNECTION_FORCED - node down");
+    assert_string_equal(p.session.reason.whole->detail, "the broker closed the connection because of basic.publish");
     assert_int_equal(p.session.reason.class_id, 60);
     assert_int_equal(p.session.reason.method_id, 40);
     peer_deinit(&p);
