@@ -30,9 +30,11 @@ int session_channel_open(struct session *s, void *owner) {
     return rc;
 }
 
+/* It is said later, without its words, behind what was accepted; what comes until then is discarded. */
 static void owe_close(struct session *s, struct session_channel *ch, uint16_t reply_code) {
     ch->close_owed = true;
     ch->close_code = reply_code;
+    channel_set_state(ch, CHANNEL_LEAVING);
     output_retry(s);
 }
 
@@ -41,9 +43,8 @@ int session_channel_close(struct session *s, uint16_t channel, uint16_t reply_co
     if (!ch || channel_is_going(ch)) return LAGO_ECLOSED;
     struct channel_close args = { .reply_code = reply_code, .reply_text = { reply_text, LAGO_NUL_TERMINATED } };
     int rc = session_send(s, channel, METHOD_CHANNEL_CLOSE, &args);
-    if (rc == LAGO_ENOMEM) { /* it is said later, without its words, behind what was accepted */
+    if (rc == LAGO_ENOMEM) {
         owe_close(s, ch, reply_code);
-        channel_set_state(ch, CHANNEL_LEAVING);
         return 0;
     }
     if (rc == 0) channel_set_state(ch, ch->held_count > 0 ? CHANNEL_LEAVING : CHANNEL_CLOSING);

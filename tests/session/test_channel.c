@@ -132,6 +132,34 @@ static void close_by_broker_without_memory_ends_the_connection(void **state) {
     assert_true(reached > 0);
 }
 
+/* Its close is owed: what comes meanwhile is nobody's, and gives no reason for a second one. */
+static void who_gives_up_without_memory_says_close_once(void **state) {
+    unsigned reached = 0;
+    (void)state;
+    for (size_t row = 1; row < 40; row++) { /* until there is no room for it */
+        struct peer p = { 0 };
+        struct bytes b = { 0 };
+        peer_open(&p);
+        for (size_t i = 0; i < row; i++) assert_int_equal(peer_publish(&p, 2, 2000 - 16 * row), 0);
+        fail_alloc_at(&p.memory, 1, true);
+        while (peer_publish(&p, 2, 0) == 0) continue;
+        while (session_send(&p.session, 2, METHOD_BASIC_CANCEL_OK, &(struct basic_cancel_ok){ 0 }) == 0) continue;
+        (void)session_channel_give_up(&p.session, 1, REPLY_SUCCESS, "enough");
+        reached += p.memory.failures > 2;
+        fail_alloc_at(&p.memory, 0, false);
+        bytes_method(&b, 1, METHOD_BASIC_DELIVER, &(struct basic_deliver){ .delivery_tag = 1 });
+        bytes_header(&b, 1, (uint64_t)1 << 40, NULL);
+        peer_say(&p, &b);
+        peer_pass(&p, 1000);
+        assert_string_equal(peer_events(&p), "");
+        const char *frames = peer_frames(&p), *close = strstr(frames, "1 channel.close ");
+        assert_non_null(close);
+        assert_null(strstr(close + 1, "1 channel.close "));
+        peer_deinit(&p);
+    }
+    assert_true(reached > 0);
+}
+
 /* 1.5.2.5: both sides close at the same time: the broker's reason is told, and the number is free when ours is answered too. */
 static void crossing_closes_free_the_number_once(void **state) {
     (void)state;
@@ -333,6 +361,7 @@ int main(void) {
         cmocka_unit_test(close_frees_the_number_when_it_is_answered),
         cmocka_unit_test(close_by_broker_is_answered_and_told),
         cmocka_unit_test(close_by_broker_without_memory_ends_the_connection),
+        cmocka_unit_test(who_gives_up_without_memory_says_close_once),
         cmocka_unit_test(crossing_closes_free_the_number_once),
         cmocka_unit_test(close_by_broker_overtakes_one_that_is_held),
         cmocka_unit_test(deliveries_for_a_closing_channel_are_dropped),
