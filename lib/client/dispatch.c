@@ -160,7 +160,7 @@ __attribute__((noinline)) static void any_event(lago_connection_t *conn, const s
     case SESSION_EVENT_CHANNEL_CLOSE:
     case SESSION_EVENT_CHANNEL_CLOSE_OK:
     case SESSION_EVENT_METHOD:
-    case SESSION_EVENT_CONTENT:
+    case SESSION_EVENT_CONTENT: /* unreachable: a channel without an owner is left, and takes none */
     case SESSION_EVENT_BODY_BEGIN:
     case SESSION_EVENT_BODY: break;
     }
@@ -173,7 +173,7 @@ __attribute__((noinline)) static void any_event(lago_connection_t *conn, const s
 
 void dispatch_event(lago_connection_t *conn, const struct session_event *event) {
     if (event->info) watch_calling(conn, event->info->name, event->channel);
-    if (event->type == SESSION_EVENT_CONTENT && event->owner) /* nearly all of them */
+    if (event->type == SESSION_EVENT_CONTENT && event->owner) /* unreachable: a channel without an owner takes none */
         content(conn, event->owner, event);
     else
         any_event(conn, event);
