@@ -108,6 +108,10 @@ class Passwords(ToolsTest):
 
 
 class Signals(ToolsTest):
+    def setUp(self):
+        super().setUp()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so in what is started
+
     def test_consumer(self):
         self.declare()
         for signum in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
