@@ -10,4 +10,10 @@
  */
 bool same_facts(const char *golden, const char *text);
 
+/*
+ * Whether the same promises were kept, however they ended: of a link that is cut. How much was answered before depends on when its
+ * octets left, which a failure may put off; so also whether a channel was open, and has an end of its own.
+ */
+bool same_promises(const char *golden, const char *text);
+
 #endif

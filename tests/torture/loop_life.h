@@ -31,6 +31,9 @@ struct loop_scenario {
 const char *loop_name(struct loop_scenario scenario);
 bool loop_makes_sense(struct loop_scenario scenario);
 
+/* Whether the same came of two lives, as far as this fate is always the same. */
+bool loop_same(struct loop_scenario scenario, const char *golden, const char *text);
+
 /* Before the first life: certificates, files. */
 void loop_prepare(void);
 void loop_clean(void);

@@ -14,7 +14,6 @@
  * Each life is a process of its own: what crashes inside libuv or OpenSSL is counted apart, as theirs.
  */
 #define _GNU_SOURCE
-#include "facts.h"
 #include "loop_life.h"
 #include "shim.h"
 
@@ -114,12 +113,13 @@ static bool is_untold(void) { return strstr(report->problem, "nobody was told") 
 
 static const struct plan nothing = { .call = -1 };
 
+/* Or one of those has the same, which was not among the first. */
 static void forgive_what_clean_lives_tell(void) {
     static struct report odd;
     odd = *report;
     for (int i = 0; i < CLEAN_TRIES && odd.problem[0]; i++) {
         live_once(&nothing, NULL);
-        if (same_facts(odd.text, report->text)) odd.problem[0] = '\0';
+        if (loop_same(scenario, odd.text, report->text)) odd.problem[0] = '\0';
     }
     *report = odd;
 }
@@ -240,19 +240,16 @@ static void fail_calls(const size_t *made, size_t behind) {
     }
 }
 
-/*
- * What is told when nothing fails: expected from here on, if it is always the same. Not of a link that is cut: how much was answered
- * before depends on when its octets left, which a failure may put off.
- */
+/* What is told when nothing fails: expected from here on, if it is always the same. */
 static void live_clean(struct report *clean) {
     free(golden);
     golden = NULL;
     live_once(&nothing, NULL);
     *clean = *report;
-    bool same = !no_golden && scenario.fate != FATE_CUT && strlen(clean->text) + 1 < sizeof clean->text; /* all of it */
+    bool same = !no_golden && strlen(clean->text) + 1 < sizeof clean->text; /* all of it */
     for (int i = 1; i < CLEAN_LIVES && same; i++) {
         live_once(&nothing, NULL);
-        same = same_facts(clean->text, report->text);
+        same = loop_same(scenario, clean->text, report->text);
     }
     scenarios++;
     golden_scenarios += same;
