@@ -420,9 +420,16 @@ static void stall(struct life *life, struct sim_conn *conn) {
     }
 }
 
+/* connection.close or channel.close: the only octets out of nowhere that a goodbye may answer. */
+static bool is_goodbye(const uint8_t *frame) {
+    unsigned class_id = frame[8], method_id = frame[10];
+    return (class_id == 10 && method_id == 50) || (class_id == 20 && method_id == 40);
+}
+
 static void garbage(struct life *life, struct sim_conn *conn) {
     struct chance *c = life->c;
     uint8_t bytes[64];
+    bool forged = false;
     size_t size = percent(c, 10) ? 0 : 1 + roll(c, sizeof(bytes));
     if (!conn->link || !percent(c, 30)) return;
     for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)roll(c, 256);
@@ -433,17 +440,19 @@ static void garbage(struct life *life, struct sim_conn *conn) {
         bytes[8] = (uint8_t)(10 * (1 + roll(c, 9)));
         bytes[10] = (uint8_t)(10 * (1 + roll(c, 12)));
         bytes[size - 1] = FRAME_END;
+        forged = is_goodbye(bytes);
     }
     TRACE(life, "    %zu bytes of garbage", size);
     COUNT(garbage);
-    conn->lied = conn->link->forged = true;
+    conn->lied = true;
     if (percent(c, 85)) world_deliver(conn, roll(c, 10), percent(c, 50) ? SIZE_MAX : roll(c, 100));
+    if (conn->link) conn->link->forged |= forged; /* it may be another one by now */
     virtual_input(&conn->v, bytes, size);
     if (percent(c, 50)) return;
     static const uint8_t goodbye[] = { 1, 0, 0, 0, 0, 0, 11, 0, 10, 0, 50, 1, 64, 0, 0, 0, 0, 0, FRAME_END }; /* 320 */
     if (percent(c, 50)) world_run(life);
     if (!conn->link) return;
-    conn->link->forged = true; /* it may be another one by now */
+    conn->link->forged = true;
     virtual_input(&conn->v, goodbye, sizeof(goodbye));
 }
 

@@ -141,7 +141,7 @@ struct model_link {
     bool blocked;       /* connection.blocked was said last */
     bool client_closed; /* the client has said connection.close */
     bool answered_close;
-    bool forged; /* octets came in its place: a goodbye among them may be answered */
+    bool forged; /* a goodbye came in its place, which may be answered */
     unsigned blocked_count;
     uint64_t tune_at;  /* out.added behind our tune */
     bool went_ahead;   /* the client answered it before it was sent */
