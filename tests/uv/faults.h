@@ -54,15 +54,11 @@ void rig_run_ms(uint64_t ms);
 void rig_until_told(void);
 void rig_until_open(void); /* with a channel, rig.ch */
 
-/*
- * From `since` (uv_hrtime) to the last thing told: so many ms, and as much more as the loop was held up, and a little for that. A limit
- * is looked at up to five times before it is over, by timers of whole milliseconds.
- */
-#define ROUNDED_MS 5u
+/* From `since` (uv_hrtime) to the last thing told: so many ms, and as much more as the loop was held up, and a little for that. */
 #define ASSERT_TOLD_IN(since, from_ms, to_ms)                                                                                    \
     do {                                                                                                                         \
         uint64_t took_ms = (rig.ended - (since)) / 1000000;                                                                      \
-        assert_in_range(took_ms, (from_ms), (to_ms) + ROUNDED_MS + rig.late_ms * 5 / 4);                                         \
+        assert_in_range(took_ms, (from_ms), (to_ms) + 1 + rig.late_ms * 5 / 4);                                                  \
     } while (0)
 void rig_on_time(void); /* forget how late it was */
 
