@@ -145,19 +145,19 @@ static void a_freed_one_is_told_nothing_more(void **state) {
     client_end(t);
 }
 
-/* Until the output is at low_water. */
-static void refuse_it(void) {
+/* Refused until the output is at low_water. */
+static void one_that_waits(void) {
     static char body[2000];
+    open_channel_with(&(lago_parameters_t){ .high_water = 10000, .low_water = 1000, .heartbeat_s = LAGO_HEARTBEAT_OFF });
+    lago_publisher_options_t options = options_of("p");
+    publisher = make(&options);
     virtual_take(&t->v, 0);
     while (lago_publisher_publish(publisher, (lago_bytes_t){ body, sizeof(body) }, NULL) > 0) continue;
 }
 
 static void one_that_waits_may_be_freed(void **state) {
     (void)state;
-    open_channel_with(&(lago_parameters_t){ .high_water = 10000, .low_water = 1000, .heartbeat_s = LAGO_HEARTBEAT_OFF });
-    lago_publisher_options_t options = options_of("p");
-    publisher = make(&options);
-    refuse_it();
+    one_that_waits();
     lago_publisher_free(publisher);
     assert_journal(t, "p free");
     virtual_take(&t->v, SIZE_MAX);
@@ -169,10 +169,7 @@ static void one_that_waits_may_be_freed(void **state) {
 /* Nobody waits for its on_ready any more. */
 static void one_that_waits_may_lose_its_channel(void **state) {
     (void)state;
-    open_channel_with(&(lago_parameters_t){ .high_water = 10000, .low_water = 1000, .heartbeat_s = LAGO_HEARTBEAT_OFF });
-    lago_publisher_options_t options = options_of("p");
-    publisher = make(&options);
-    refuse_it();
+    one_that_waits();
     lago_channel_free(ch);
     assert_journal(t, "p free; channel free");
     lago_connection_unref(t->conn);

@@ -108,6 +108,14 @@ static void close_by_broker_is_answered_and_told(void **state) {
     peer_deinit(&p);
 }
 
+/* Memory fails from here on, and what there is is full but for a few octets, which differ from row to row; publishes of this channel. */
+static void fill_memory(struct peer *p, uint16_t channel, size_t row) {
+    for (size_t i = 0; i < row; i++) assert_int_equal(peer_publish(p, channel, 2000 - 16 * row), 0);
+    fail_alloc_at(&p->memory, 1, true);
+    while (peer_publish(p, channel, 0) == 0) continue;
+    while (session_send(&p->session, 2, METHOD_BASIC_CANCEL_OK, &(struct basic_cancel_ok){ 0 }) == 0) continue;
+}
+
 /* What cannot be answered is not passed over: the connection ends, and says why. */
 static void close_by_broker_without_memory_ends_the_connection(void **state) {
     unsigned reached = 0;
@@ -115,10 +123,7 @@ static void close_by_broker_without_memory_ends_the_connection(void **state) {
     for (size_t row = 1; row < 40; row++) { /* until there is no room for the answer either */
         struct peer p = { 0 };
         peer_open(&p);
-        for (size_t i = 0; i < row; i++) assert_int_equal(peer_publish(&p, 1, 2000 - 16 * row), 0);
-        fail_alloc_at(&p.memory, 1, true);
-        while (peer_publish(&p, 1, 0) == 0) continue;
-        while (session_send(&p.session, 2, METHOD_BASIC_CANCEL_OK, &(struct basic_cancel_ok){ 0 }) == 0) continue;
+        fill_memory(&p, 1, row);
         struct bytes b = { 0 };
         bytes_method(&b, 1, METHOD_CHANNEL_CLOSE, &(struct channel_close){ .reply_code = REPLY_NOT_FOUND });
         peer_say(&p, &b);
@@ -140,10 +145,7 @@ static void who_gives_up_without_memory_says_close_once(void **state) {
         struct peer p = { 0 };
         struct bytes b = { 0 };
         peer_open(&p);
-        for (size_t i = 0; i < row; i++) assert_int_equal(peer_publish(&p, 2, 2000 - 16 * row), 0);
-        fail_alloc_at(&p.memory, 1, true);
-        while (peer_publish(&p, 2, 0) == 0) continue;
-        while (session_send(&p.session, 2, METHOD_BASIC_CANCEL_OK, &(struct basic_cancel_ok){ 0 }) == 0) continue;
+        fill_memory(&p, 2, row);
         (void)session_channel_give_up(&p.session, 1, REPLY_SUCCESS, "enough");
         reached += p.memory.failures > 2;
         fail_alloc_at(&p.memory, 0, false);
