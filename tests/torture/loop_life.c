@@ -361,8 +361,8 @@ static void on_log(lago_log_level_t level, const char *line, void *data) {
 /* Some error, for a call that has failed; which one the text says. And OpenSSL does not always say that it was memory. */
 static bool explains(int code, void *data) {
     (void)data;
-    bool by_openssl = faults.others[SOURCE_OPENSSL].failures > 0 && (code == LAGO_ETLS || code == LAGO_EPARAMETER);
-    return by_openssl || (faults.struck && code < 0);
+    bool by_openssl = code == LAGO_ETLS || code == LAGO_ECERTIFICATE || code == LAGO_EPARAMETER;
+    return (by_openssl && faults.others[SOURCE_OPENSSL].failures > 0) || (faults.struck && code < 0);
 }
 
 static void loop_is_empty(void) {

@@ -295,20 +295,47 @@ static void torture(const char *mode, size_t pairs) {
     free(clean);
 }
 
+static const char usage[] =
+    "torture_loop --allocations | --calls | --compound | --pairs N | --control\n"
+    "             [--source lago|libuv|OpenSSL] [--only SCENARIO] [--call NAME] [--at N] [--step N] [--seed N]\n"
+    "             [--no-golden] [--verbose]\n";
+
+/* @return whether it is an option; *takes: with a value. */
+static bool option(const char *name, const char *value, bool *takes) {
+    *takes = true;
+    if (strcmp(name, "--step") == 0)
+        step = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--seed") == 0)
+        seed = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--only") == 0)
+        only = value;
+    else if (strcmp(name, "--call") == 0)
+        only_call = value;
+    else if (strcmp(name, "--source") == 0)
+        only_source = value;
+    else if (strcmp(name, "--at") == 0)
+        only_at = strtoul(value, NULL, 10);
+    else
+        *takes = false;
+    if (strcmp(name, "--verbose") == 0) return verbose = true;
+    if (strcmp(name, "--no-golden") == 0) return no_golden = true;
+    return *takes && *value;
+}
+
+static bool is_mode(const char *name) {
+    static const char *const modes[] = { "--allocations", "--calls", "--compound", "--pairs", "--control" };
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(name, modes[i]) == 0) return true;
+    return false;
+}
+
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
-    size_t pairs = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
-    for (int i = 2; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (strcmp(argv[i], "--verbose") == 0) verbose = true;
-        if (strcmp(argv[i], "--no-golden") == 0) no_golden = true;
-        if (strcmp(argv[i], "--step") == 0) step = strtoul(value, NULL, 10);
-        if (strcmp(argv[i], "--seed") == 0) seed = strtoul(value, NULL, 10);
-        if (strcmp(argv[i], "--only") == 0) only = value;
-        if (strcmp(argv[i], "--call") == 0) only_call = value;
-        if (strcmp(argv[i], "--source") == 0) only_source = value;
-        if (strcmp(argv[i], "--at") == 0) only_at = strtoul(value, NULL, 10);
-    }
+    bool by_pairs = strcmp(mode, "--pairs") == 0, understood = is_mode(mode) && !(by_pairs && argc == 2), takes;
+    size_t pairs = by_pairs && understood ? strtoul(argv[2], NULL, 10) : 0;
+    for (int i = by_pairs ? 3 : 2; i < argc && understood; i += takes ? 2 : 1)
+        understood = option(argv[i], i + 1 < argc ? argv[i + 1] : "", &takes);
+    if (!understood) return fputs(usage, stderr), 2;
     if (step == 0) step = 1;
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (report == MAP_FAILED) abort();
@@ -319,7 +346,7 @@ int main(int argc, char **argv) {
             if (is_chosen()) torture(mode, pairs);
     loop_clean();
     free(golden);
-    if (strcmp(mode, "--pairs") == 0) printf("in %zu of them both failed\n", twice);
+    if (by_pairs) printf("in %zu of them both failed\n", twice);
     printf("loop: %zu points, %zu of them crashes of libuv or OpenSSL, %zu of %zu scenarios with a golden text, %zu failures\n",
            points, theirs, golden_scenarios, scenarios, failures);
     return failures ? 1 : 0;
