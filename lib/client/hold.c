@@ -40,9 +40,6 @@ void consumer_route(struct consumer *consumer) {
 
 /* ---------------------------------------------------------------- holding */
 
-/* About what it takes; what its strings and headers take is not worth counting. */
-static size_t size_of(const struct message *message) { return sizeof(*message) + message->fields.body.size; }
-
 void hold_message(lago_channel_t *ch, const lago_message_t *message, void *data) {
     struct consumer *consumer = data;
     lago_message_t *kept;
@@ -57,7 +54,7 @@ void hold_message(lago_channel_t *ch, const lago_message_t *message, void *data)
     list_init(&held->held);
     list_append(&consumer->held, &held->held);
     ch->consuming->held_count++;
-    count_held(ch->conn, size_of(held), 0);
+    count_held(ch->conn, message_cost(held), 0);
 }
 
 /* The last that is held: what follows of it is not read. */
@@ -78,7 +75,7 @@ static struct message *first_held(const struct consumer *consumer) {
 static bool let_go(struct consumer *consumer, struct message *held) {
     list_remove(&held->held);
     consumer->ch->consuming->held_count--;
-    count_held(consumer->ch->conn, 0, size_of(held));
+    count_held(consumer->ch->conn, 0, message_cost(held));
     return consumer->in_body && list_empty(&consumer->held);
 }
 

@@ -47,16 +47,25 @@ static void pack_message(struct packer *p, struct message *m) {
     if (!m->body_block) f->body.data = pack(p, f->body.data, f->body.size);
 }
 
+/* What it takes to keep, but for a body that is shared. */
+static size_t kept_size(const struct message *message) {
+    struct message copy = *message;
+    struct packer packer = { NULL, 0 };
+    copy.properties = *message->fields.properties;
+    pack_message(&packer, &copy);
+    return sizeof(copy) + packer.size;
+}
+
+size_t message_cost(const struct message *m) { return kept_size(m) + (m->body_block ? m->fields.body.size : 0); }
+
 int lago_message_keep(const lago_message_t *message, lago_message_t **kept) {
     if (kept) *kept = NULL;
     if (!message || !kept) return LAGO_EINVAL;
     struct message copy = *(const struct message *)(const void *)message;
-    copy.properties = *message->properties;
-    struct packer packer = { NULL, 0 };
-    pack_message(&packer, &copy);
-    struct message *whole = mem_alloc(&copy.alloc, sizeof(*whole) + packer.size);
+    struct message *whole = mem_alloc(&copy.alloc, kept_size(&copy));
     if (!whole) return LAGO_ENOMEM;
-    packer = (struct packer){ (char *)(whole + 1), 0 };
+    struct packer packer = { (char *)(whole + 1), 0 };
+    copy.properties = *message->properties;
     pack_message(&packer, &copy);
     *whole = copy;
     whole->fields.properties = &whole->properties;

@@ -21,4 +21,7 @@ static inline void message_borrow(struct message *message, const lago_allocator_
     message->body_block = event->body_block;
 }
 
+/* About what keeping it takes, a shared body included. */
+size_t message_cost(const struct message *m);
+
 #endif
