@@ -13,6 +13,9 @@
 #define IDLE_BURST 10000u
 #define IDLE_MS    10u
 
+/* Looking through what is open for one of them; so many steps, a few microseconds, are as bad as one more. */
+#define STEPS_PER_FRAME 1024u
+
 /* Of one message: RabbitMQ sends none at all. */
 #define EMPTY_FRAMES_MAX 64u
 
@@ -28,17 +31,24 @@ static bool refused(struct session *s, const char *what, unsigned count) {
     return false;
 }
 
-bool flood_allows(struct session *s, const char *what) {
-    if (s->idle_credit >= IDLE_MS) {
-        s->idle_credit -= IDLE_MS;
+static bool count(struct session *s, const char *what, size_t frames) {
+    uint64_t cost = (uint64_t)frames * IDLE_MS;
+    if (s->idle_credit >= cost) {
+        s->idle_credit -= cost;
         return true;
     }
-    s->idle_until = (s->idle_until > s->now ? s->idle_until : s->now) + IDLE_MS;
+    s->idle_until = (s->idle_until > s->now ? s->idle_until : s->now) + cost;
     if (s->idle_until - s->now <= (uint64_t)IDLE_BURST * IDLE_MS) return true;
     return refused(s, what, IDLE_BURST);
 }
 
+bool flood_allows(struct session *s, const char *what) { return count(s, what, 1); }
+
 bool session_brought_nothing(struct session *s, const char *what) { return flood_allows(s, what); }
+
+bool session_made_to_work(struct session *s, const char *what, size_t steps) {
+    return steps == 0 || count(s, what, 1 + steps / STEPS_PER_FRAME);
+}
 
 /* Counted from a place in the stream that the peer has not come to: so nothing of it has been taken. */
 void session_made_to_answer(struct session *s, size_t size) {

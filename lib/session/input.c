@@ -12,6 +12,8 @@
 /* Before tuning: 4096 is the specification's (4.2.3), but RabbitMQ 4.1 already reckons with 8192. */
 #define FRAME_MAX_BEFORE_TUNE 8192u
 
+static const char blocks[] = "blocks and unblocks", flows[] = "stops and starts of a channel's flow";
+
 /* ---------------------------------------------------------------- connection methods, by state (2.2.4) */
 
 enum action { ACT_EVENT, ACT_OPEN, ACT_BLOCKED, ACT_CLOSE, ACT_CLOSE_OK };
@@ -88,6 +90,9 @@ static void close_received(struct session *s, enum session_state next) {
     session_set_state(s, answered ? next : SESSION_ENDED);
 }
 
+/* What waited goes on. A peer that starts and stops has us pass over the rest again and again. */
+static bool go_on(struct session *s, const char *starts) { return session_made_to_work(s, starts, output_release_held(s)); }
+
 static int on_connection_method(struct session *s, const struct method_info *info, struct session_event *event) {
     const struct connection_rule *rule = connection_rule_find(s, info->id);
     if (!rule) {
@@ -98,7 +103,7 @@ static int on_connection_method(struct session *s, const struct method_info *inf
     switch (rule->action) { /* unreachable: all are named */
     case ACT_CLOSE: close_received(s, rule->next); return 0;
     case ACT_BLOCKED:
-        if (!flood_allows(s, "blocks and unblocks")) return 0;
+        if (!flood_allows(s, blocks)) return 0;
         s->blocked = info->id == METHOD_CONNECTION_BLOCKED;
         break;
     case ACT_OPEN:
@@ -109,7 +114,7 @@ static int on_connection_method(struct session *s, const struct method_info *inf
     if (rule->action == ACT_CLOSE_OK) return 0;
     if (rule->action == ACT_BLOCKED && !s->blocked) {
         liveness_unblocked(s);
-        output_release_held(s);
+        if (!go_on(s, blocks)) return 0;
     }
     method_event(s, rule->event, 0, info, event);
     return 1;
@@ -188,11 +193,14 @@ static int channel_close_received(struct session *s, struct session_channel *ch,
 /* channel.flow (1.5.2.3): answered past all that waits; what waited for it goes on. */
 static int flow_received(struct session *s, struct session_channel *ch, const struct method_info *info,
                          struct session_event *event) {
-    if (!flood_allows(s, "stops and starts of a channel's flow")) return 0;
+    if (!flood_allows(s, flows)) return 0;
     struct channel_flow_ok ok = { .active = s->args.channel_flow.active };
+    uint64_t before = s->out.appended;
     if (output_method(s, ch->number, METHOD_CHANNEL_FLOW_OK, &ok) < 0) return out_of_memory(s);
+    session_made_to_answer(s, (size_t)(s->out.appended - before));
+    bool starts = ok.active && ch->flow_stopped;
     ch->flow_stopped = !ok.active;
-    if (ok.active) output_release_held(s);
+    if ((starts && !go_on(s, flows)) || s->state == SESSION_ENDED) return 0;
     method_event(s, SESSION_EVENT_METHOD, ch->number, info, event);
     return 1;
 }

@@ -114,8 +114,8 @@ static inline void liveness_queued(struct session *s) {
 int output_method(struct session *s, uint16_t channel, uint32_t method, const void *args);
 int output_heartbeat(struct session *s);
 
-/* Write what was held, as far as state and blocks allow. */
-void output_release_held(struct session *s);
+/* Write what was held, as far as state and blocks allow. @return how many were passed over. */
+size_t output_release_held(struct session *s);
 
 /* Say what may be said before open-ok, and keep it. The link is no more: nothing of it was said. */
 void output_go_ahead(struct session *s);

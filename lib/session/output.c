@@ -271,12 +271,13 @@ static void forget_stuck(struct session *s) {
 }
 
 /* One pass in the order of the calls; a channel whose publish must go on waiting keeps what follows it. */
-void output_release_held(struct session *s) {
+size_t output_release_held(struct session *s) {
     struct list *next;
+    size_t passed = 0;
     s->held_retry = DEADLINE_NEVER;
-    if (!session_is_up(s)) return;
+    if (!session_is_up(s)) return 0;
     session_flush_acks(s);
-    if (session_has_acks(s)) return; /* without memory: what is held must not overtake them */
+    if (session_has_acks(s)) return 0; /* without memory: what is held must not overtake them */
     forget_stuck(s);
     for (struct list *node = s->held.next; node != &s->held; node = next) {
         struct held *held = LIST_ENTRY(node, struct held, node);
@@ -284,20 +285,22 @@ void output_release_held(struct session *s) {
         next = node->next;
         if (ch && (ch->stuck || (held->publish && (s->blocked || ch->flow_stopped)))) {
             ch->stuck = true;
+            passed++;
             continue;
         }
         if (release(s, held) < 0) {
             /* without memory now: it stays accepted, and leaves a little later */
             output_retry(s);
-            return;
+            return passed;
         }
         held_free(s, held);
         if (ch && ch->held_count == 0) channel_caught_up(ch);
     }
     channel_say_owed(s);
+    return passed;
 }
 
-void session_release_held(struct session *s) { output_release_held(s); }
+void session_release_held(struct session *s) { (void)output_release_held(s); }
 
 /* A channel that may not be agreed on waits as a whole. */
 static bool may_go_ahead(const struct session *s, const struct session_channel *ch, const struct held *held) {

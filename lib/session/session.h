@@ -262,6 +262,9 @@ int session_hand_out(struct session *s, uint16_t channel, union method_args **ar
  */
 bool session_brought_nothing(struct session *s, const char *what);
 
+/* One of those that had us look through so many things that are open, in vain; none if there were none. */
+bool session_made_to_work(struct session *s, const char *what, size_t steps);
+
 /* So much was sent only because of what came. A peer that takes nothing of it is left. */
 void session_made_to_answer(struct session *s, size_t size);
 

@@ -208,6 +208,58 @@ static void the_count_of_returns_does_not_begin_anew(void **state) {
 
 /* ---------------------------------------------------------------- empty body frames */
 
+/* Publishes that its channel must hold, and starts and stops of another one: each time all of them are passed over. */
+static void what_is_passed_over_counts(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    size_t toggles = 0;
+    open_with(&p, 0);
+    bytes_method(&b, 2, METHOD_CHANNEL_FLOW, &(struct channel_flow){ .active = false });
+    peer_say(&p, &b);
+    for (unsigned i = 0; i < 20 * 1024; i++) assert_int_equal(peer_publish(&p, 2, 1), 0);
+    for (; p.session.state == SESSION_OPEN && toggles < BURST; toggles++) say(&p, &floods[2], 2);
+    assert_in_range(toggles, BURST / 23 - 1, BURST / 23 + 1); /* itself, one for the search, and 20; and the stop */
+    assert_flooded(&p, floods[2].what);
+    peer_deinit(&p);
+}
+
+/* One that is no start lets nothing go. */
+static void a_flow_that_goes_on_as_before_passes_nothing_over(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    open_with(&p, 0);
+    bytes_method(&b, 2, METHOD_CHANNEL_FLOW, &(struct channel_flow){ .active = false });
+    peer_say(&p, &b);
+    for (unsigned i = 0; i < 20 * 1024; i++) assert_int_equal(peer_publish(&p, 2, 1), 0);
+    for (size_t i = 0; i < BURST - 1; i++) bytes_method(&b, 1, METHOD_CHANNEL_FLOW, &(struct channel_flow){ .active = true });
+    peer_say(&p, &b);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_deinit(&p);
+}
+
+/* A hundred a second are no flood, but a peer that takes no answer to them does not get on. */
+static void answers_to_flow_are_bounded(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_init(&p);
+    p.session.settings.write_timeout_ms = LAGO_NO_TIMEOUT;
+    p.tune.heartbeat_s = 0;
+    peer_bring(&p, SESSION_OPEN);
+    p.settings.trace = p.session.settings.trace = NULL;
+    size_t seconds = 0;
+    for (; p.session.state == SESSION_OPEN && seconds < 2000; seconds++) {
+        struct bytes b = { 0 };
+        for (size_t i = 0; i < 100; i++) add_flow(&b, i);
+        peer_say(&p, &b);
+        peer_pass(&p, 1000);
+    }
+    assert_string_equal(lago_error_name(p.session.reason.code), "LAGO_ESTALLED");
+    assert_in_range(seconds, (1 << 20) / 1300, (1 << 20) / 1300 + 2); /* of 13 octets */
+    peer_deinit(&p);
+}
+
 static void add_deliver(struct bytes *b, uint16_t channel, uint64_t body_size) {
     bytes_method(b, channel, METHOD_BASIC_DELIVER, NULL);
     bytes_header(b, channel, body_size, NULL);
@@ -535,6 +587,9 @@ int main(void) {
         cmocka_unit_test(each_link_is_judged_by_itself),
         cmocka_unit_test(as_many_returns_as_publishes_pass),
         cmocka_unit_test(the_count_of_returns_does_not_begin_anew),
+        cmocka_unit_test(what_is_passed_over_counts),
+        cmocka_unit_test(a_flow_that_goes_on_as_before_passes_nothing_over),
+        cmocka_unit_test(answers_to_flow_are_bounded),
         cmocka_unit_test(empty_body_frames_do_not_go_on_for_ever),
         cmocka_unit_test(a_frame_that_drips_ends_the_link),
         cmocka_unit_test(one_that_drips_without_memory_ends_it_as_well),
