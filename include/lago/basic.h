@@ -222,7 +222,8 @@ typedef struct {
 typedef enum lago_publish_outcome {
     LAGO_PUBLISH_CONFIRMED, /* the broker took responsibility */
     LAGO_PUBLISH_NACKED,    /* the broker could not or would not */
-    LAGO_PUBLISH_RETURNED,  /* mandatory, and no queue took it. Of equal ones, which a return cannot tell apart, the oldest */
+    LAGO_PUBLISH_RETURNED,  /* mandatory, and no queue took it. Of equal ones, which a return cannot tell apart,
+                               the oldest behind what came back before */
     LAGO_PUBLISH_NOT_SENT,  /* the channel ended before a byte of it left */
     LAGO_PUBLISH_UNKNOWN    /* the channel ended before the broker said anything: it may have arrived or not */
 } lago_publish_outcome_t;

@@ -83,8 +83,8 @@ void confirms_select(struct confirms *c, uint64_t earlier) {
 
 /* ---------------------------------------------------------------- stragglers */
 
-/* NULL: settled, and forgotten. */
-static struct confirm_slot *straggler_find(const struct confirms *c, uint64_t number) {
+/* The first of this number or a higher one; straggler_count if there is none. */
+static size_t straggler_from(const struct confirms *c, uint64_t number) {
     size_t low = 0, high = c->straggler_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -93,8 +93,14 @@ static struct confirm_slot *straggler_find(const struct confirms *c, uint64_t nu
         else
             high = middle;
     }
-    bool found = low < c->straggler_count && straggler_at(c, low)->number == number;
-    return found ? &straggler_at(c, low)->slot : NULL;
+    return low;
+}
+
+/* NULL: settled, and forgotten. */
+static struct confirm_slot *straggler_find(const struct confirms *c, uint64_t number) {
+    size_t i = straggler_from(c, number);
+    bool found = i < c->straggler_count && straggler_at(c, i)->number == number;
+    return found ? &straggler_at(c, i)->slot : NULL;
 }
 
 /* Numbers whose outcome has been told leave from the old end. */
@@ -280,29 +286,30 @@ static bool is_meant(const struct confirm_slot *slot, const struct came_back *r)
            route_is(slot->route, r->exchange.data, r->exchange.size, r->routing_key.data, r->routing_key.size);
 }
 
-static struct confirm_slot *meant_straggler(const struct confirms *c, const struct came_back *r) {
-    for (size_t i = 0; i < c->straggler_count; i++)
+/* The oldest that it may mean of these numbers; *passed grows by those that it does not. */
+static struct confirm_slot *find_meant(const struct confirms *c, const struct came_back *r, uint64_t from, uint64_t before,
+                                       uint64_t *number, size_t *passed) {
+    for (size_t i = straggler_from(c, from); i < c->straggler_count && straggler_at(c, i)->number < before; i++, ++*passed) {
+        *number = straggler_at(c, i)->number;
         if (is_meant(&straggler_at(c, i)->slot, r)) return &straggler_at(c, i)->slot;
-    return NULL;
-}
-
-static struct confirm_slot *meant_in_ring(struct confirms *c, const struct came_back *r) {
-    bool oldest = true; /* nothing unreturned was passed yet */
-    if (c->return_from < c->first) c->return_from = c->first;
-    for (uint64_t n = c->return_from; n < c->next; n++) {
-        struct confirm_slot *slot = slot_of(c, n);
-        if (is_meant(slot, r)) return slot;
-        oldest = oldest && !slot->route;
-        if (oldest) c->return_from = n + 1;
     }
+    for (*number = from > c->first ? from : c->first; *number < before; ++*number, ++*passed)
+        if (is_meant(slot_of(c, *number), r)) return slot_of(c, *number);
     return NULL;
 }
 
 bool confirms_returned(struct confirms *c, lago_string_t exchange, lago_string_t routing_key, size_t body_size,
-                       uint32_t body_mark, uint16_t reply_code) {
+                       uint32_t body_mark, uint16_t reply_code, size_t *passed) {
     struct came_back r = { exchange, routing_key, body_size, body_mark };
-    struct confirm_slot *slot = meant_straggler(c, &r);
-    if (!slot) slot = meant_in_ring(c, &r);
+    uint64_t number;
+    *passed = 0;
+    struct confirm_slot *slot = find_meant(c, &r, c->return_from, c->next, &number, passed);
+    if (slot) {
+        c->return_from = number + 1;
+        *passed = 0; /* they are not looked at again */
+    } else {
+        slot = find_meant(c, &r, 0, c->return_from, &number, passed);
+    }
     if (!slot) return false;
     slot->reply_code = reply_code;
     route_unref(c->alloc, slot->route);

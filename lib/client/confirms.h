@@ -48,7 +48,7 @@ struct confirms {
     struct straggler *stragglers; /* rising, the first one unsettled */
     size_t straggler_head, straggler_count, straggler_capacity;
     struct route *route;  /* of the last mandatory publish */
-    uint64_t return_from; /* no unreturned mandatory publish is below this, nor below `first` */
+    uint64_t return_from; /* behind the newest that came back */
     uint64_t single;      /* a single confirm that is to be told; 0: none */
     uint64_t run_through; /* a `multiple` that is being told: up to here; 0: none */
     uint64_t usual;       /* the same if it is broker's and nothing is set aside, or below `first` */
@@ -131,11 +131,12 @@ size_t confirms_owed(const struct confirms *c);
 size_t confirms_detach(struct confirms *c, const struct lago_publisher *publisher);
 
 /*
- * basic.return has no number: it means the oldest unreturned mandatory publish with equal exchange, routing key, size and mark.
- * False if there is none: it is of one without a number, or the broker is wrong.
+ * basic.return has no number. It means the oldest unreturned mandatory publish with equal exchange, routing key, size and mark, behind
+ * the newest that came back, for a broker returns in the order of the publishes; else the oldest at all. False if there is none: it is
+ * of one without a number, or the broker is wrong. *passed: how many were looked at in vain, 0 in order.
  */
 bool confirms_returned(struct confirms *c, lago_string_t exchange, lago_string_t routing_key, size_t body_size,
-                       uint32_t body_mark, uint16_t reply_code);
+                       uint32_t body_mark, uint16_t reply_code, size_t *passed);
 
 /* By what bodies of equal size are told apart. */
 uint32_t confirms_mark(lago_bytes_t body);

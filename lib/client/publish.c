@@ -169,9 +169,11 @@ void publish_returned(lago_channel_t *ch, const struct session_event *event) {
     message.fields.exchange = m->exchange;
     message.fields.routing_key = m->routing_key;
     lago_return_t returned = { .reply_code = m->reply_code, .reply_text = m->reply_text, .message = &message.fields };
+    size_t passed = 0;
     bool matched =
         ch->confirming && confirms_returned(&ch->confirming->confirms, m->exchange, m->routing_key, event->body.size,
-                                            confirms_mark(event->body), m->reply_code ? m->reply_code : REPLY_NO_ROUTE);
+                                            confirms_mark(event->body), m->reply_code ? m->reply_code : REPLY_NO_ROUTE, &passed);
+    if (!session_made_to_work(&ch->conn->session, "returns of what is not awaited", passed)) return;
     if (rpc_returned(ch, &returned)) return;
     if (ch->options.on_return)
         ch->options.on_return(ch, &returned, ch->options.data);

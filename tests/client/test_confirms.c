@@ -56,6 +56,12 @@ static uint64_t publish(struct confirms *c, bool mandatory, const char *key, siz
     return confirms_commit(c);
 }
 
+static size_t passed;
+
+static bool came_back(struct confirms *c, lago_string_t exchange, lago_string_t key, size_t size, uint32_t mark, uint16_t code) {
+    return confirms_returned(c, exchange, key, size, mark, code, &passed);
+}
+
 static void publish_many(struct confirms *c, size_t count) {
     while (count--) (void)publish(c, false, "", 0, callback);
 }
@@ -93,7 +99,7 @@ struct known {
 
 struct model {
     struct known numbers[NUMBERS];
-    uint64_t next;
+    uint64_t next, newest_returned;
     size_t unsettled;
     uint32_t seed;
 };
@@ -135,16 +141,22 @@ static void model_settle(struct model *m, struct confirms *c) {
     model_settle_one(m, c, rnd(m, (uint32_t)m->next + 2), multiple);
 }
 
+static bool model_may_return(const struct known *k, unsigned key, size_t size) {
+    return k->mandatory && !k->returned && !k->settled && k->key == key && k->body_size == size;
+}
+
+/* The first behind the newest that came back, else the first at all. */
 static void model_return(struct model *m, struct confirms *c) {
     unsigned key = rnd(m, 3);
     size_t size = rnd(m, BODY_SIZES);
-    bool found = false;
-    for (uint64_t n = 1; n < m->next && !found; n++) {
-        struct known *k = &m->numbers[n];
-        found = k->mandatory && !k->returned && !k->settled && k->key == key && k->body_size == size;
-        if (found) k->returned = true;
-    }
-    assert_int_equal(confirms_returned(c, text("ex"), text(keys[key]), size, 0, REPLY_NO_ROUTE), found);
+    uint64_t n = m->newest_returned + 1;
+    while (n < m->next && !model_may_return(&m->numbers[n], key, size)) n++;
+    if (n == m->next)
+        for (n = 1; n < m->next && !model_may_return(&m->numbers[n], key, size);) n++;
+    bool found = n < m->next;
+    if (found) m->numbers[n].returned = true;
+    if (found && n > m->newest_returned) m->newest_returned = n;
+    assert_int_equal(came_back(c, text("ex"), text(keys[key]), size, 0, REPLY_NO_ROUTE), found);
 }
 
 static void model_end(struct model *m, struct confirms *c) {
@@ -230,7 +242,7 @@ static void one_that_stays_costs_no_memory(void **state) {
     assert_int_equal(confirms_oldest(&f.c), 1);
     assert_int_equal(confirms_owed(&f.c), 1);
     assert_int_equal(settle(&f.c, 2, false, LAGO_PUBLISH_CONFIRMED), REPLY_COMMAND_INVALID);
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 7, 0, REPLY_NO_ROUTE));
+    assert_true(came_back(&f.c, text("ex"), text("k"), 7, 0, REPLY_NO_ROUTE));
     assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), 0);
     assert_true(confirms_next(&f.c, &result, &slot));
     assert_true(result.sequence_number == 1 && result.outcome == LAGO_PUBLISH_RETURNED && slot.callback == callback);
@@ -410,10 +422,43 @@ static void a_return_belongs_to_the_oldest_equal_publish(void **state) {
     (void)publish(&f.c, true, "k", 6, callback); /* 3: another size */
     (void)publish(&f.c, true, "k", 5, callback);
     (void)publish(&f.c, true, "k", 5, callback);
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 5, 0, REPLY_NO_ROUTE));
+    assert_true(came_back(&f.c, text("ex"), text("k"), 5, 0, REPLY_NO_ROUTE));
     assert_int_equal(settle(&f.c, 0, true, LAGO_PUBLISH_CONFIRMED), 0);
     for (uint64_t n = 1; n <= 5; n++) expect(&f.c, n, n == 4 ? LAGO_PUBLISH_RETURNED : LAGO_PUBLISH_CONFIRMED);
-    assert_false(confirms_returned(&f.c, text("ex"), text("k"), 5, 0, REPLY_NO_ROUTE)); /* 5 was settled */
+    assert_false(came_back(&f.c, text("ex"), text("k"), 5, 0, REPLY_NO_ROUTE)); /* 5 was settled */
+    teardown(&f);
+}
+
+/* A broker gives back in the order of the publishes, so what one passes no other looks at again. */
+static void returns_in_order_pass_nothing(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    for (unsigned i = 0; i < 3000; i++) (void)publish(&f.c, true, i % 3 == 2 ? "k" : "routed", i, callback);
+    for (unsigned i = 2; i < 3000; i += 3) {
+        assert_true(came_back(&f.c, text("ex"), text("k"), i, 0, REPLY_NO_ROUTE));
+        assert_int_equal(passed, 0);
+    }
+    teardown(&f);
+}
+
+/* Out of order it means the oldest all the same; how many were passed for it is told, and of one that means none as well. */
+static void a_return_out_of_order_is_found(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    for (unsigned i = 0; i < 100; i++) (void)publish(&f.c, true, "k", i, callback);
+    assert_true(came_back(&f.c, text("ex"), text("k"), 90, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 0);
+    assert_true(came_back(&f.c, text("ex"), text("k"), 10, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 9 + 10); /* behind the newest, and before it */
+    assert_true(came_back(&f.c, text("ex"), text("k"), 91, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 0); /* the newest is still the newest */
+    assert_false(came_back(&f.c, text("ex"), text("none"), 5, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 100);
+    assert_int_equal(settle(&f.c, 100, true, LAGO_PUBLISH_CONFIRMED), 0);
+    for (uint64_t n = 1; n <= 100; n++)
+        expect(&f.c, n, n == 91 || n == 11 || n == 92 ? LAGO_PUBLISH_RETURNED : LAGO_PUBLISH_CONFIRMED);
     teardown(&f);
 }
 
@@ -424,10 +469,10 @@ static void a_route_is_exchange_and_key(void **state) {
     setup(&f, true);
     assert_non_null(prepare(&f.c, true, text("ab"), text("c")));
     (void)confirms_commit(&f.c);
-    assert_false(confirms_returned(&f.c, text("a"), text("bc"), 0, 0, REPLY_NO_ROUTE));
-    assert_false(confirms_returned(&f.c, text(""), text("abc"), 0, 0, REPLY_NO_ROUTE));
-    assert_true(confirms_returned(&f.c, text("ab"), text("c"), 0, 0, REPLY_NO_ROUTE));
-    assert_false(confirms_returned(&f.c, text("ab"), text("c"), 0, 0, REPLY_NO_ROUTE));
+    assert_false(came_back(&f.c, text("a"), text("bc"), 0, 0, REPLY_NO_ROUTE));
+    assert_false(came_back(&f.c, text(""), text("abc"), 0, 0, REPLY_NO_ROUTE));
+    assert_true(came_back(&f.c, text("ab"), text("c"), 0, 0, REPLY_NO_ROUTE));
+    assert_false(came_back(&f.c, text("ab"), text("c"), 0, 0, REPLY_NO_ROUTE));
     teardown(&f);
 }
 
@@ -445,7 +490,7 @@ static void a_return_is_known_by_its_body(void **state) {
             f.c.slots[number & (f.c.capacity - 1)].body_mark = confirms_mark((lago_bytes_t){ i ? second : first, size });
         }
         uint32_t mark = confirms_mark((lago_bytes_t){ second, size });
-        assert_true(confirms_returned(&f.c, text("ex"), text("k"), size, mark, REPLY_NO_ROUTE));
+        assert_true(came_back(&f.c, text("ex"), text("k"), size, mark, REPLY_NO_ROUTE));
         assert_int_equal(settle(&f.c, 2, true, LAGO_PUBLISH_CONFIRMED), 0);
         expect(&f.c, 1, LAGO_PUBLISH_CONFIRMED);
         expect(&f.c, 2, LAGO_PUBLISH_RETURNED);
@@ -461,8 +506,8 @@ static void a_returned_publish_says_why(void **state) {
     setup(&f, true);
     (void)publish(&f.c, true, "k", 0, callback);
     (void)publish(&f.c, true, "k", 0, callback);
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 0, 313));
-    assert_true(confirms_returned(&f.c, text("ex"), text("k"), 0, 0, 312));
+    assert_true(came_back(&f.c, text("ex"), text("k"), 0, 0, 313));
+    assert_true(came_back(&f.c, text("ex"), text("k"), 0, 0, 312));
     assert_int_equal(settle(&f.c, 1, false, LAGO_PUBLISH_CONFIRMED), 0);
     assert_true(confirms_next(&f.c, &result, &slot));
     assert_int_equal(result.outcome, LAGO_PUBLISH_RETURNED);
@@ -549,7 +594,7 @@ static void a_publish_that_was_given_up_leaves_nothing(void **state) {
     }
     assert_int_equal(f.c.next, 2);
     assert_int_equal(f.c.unsettled, 1);
-    assert_false(confirms_returned(&f.c, text("ex"), text("red"), 0, 0, REPLY_NO_ROUTE));
+    assert_false(came_back(&f.c, text("ex"), text("red"), 0, 0, REPLY_NO_ROUTE));
     teardown(&f);
 }
 
@@ -611,6 +656,8 @@ int main(void) {
         cmocka_unit_test(the_oldest_is_never_one_that_was_told),
         cmocka_unit_test(a_run_ends_where_it_was_said_to_end),
         cmocka_unit_test(a_return_belongs_to_the_oldest_equal_publish),
+        cmocka_unit_test(returns_in_order_pass_nothing),
+        cmocka_unit_test(a_return_out_of_order_is_found),
         cmocka_unit_test(a_route_is_exchange_and_key),
         cmocka_unit_test(a_return_is_known_by_its_body),
         cmocka_unit_test(a_returned_publish_says_why),

@@ -49,7 +49,7 @@ static struct model {
     bool settled, owed, mandatory, returned;
     unsigned char key, size, publisher;
 } model[NUMBERS_MAX + 1]; /* by sequence number */
-static uint64_t next_number;
+static uint64_t next_number, newest_returned;
 static size_t unsettled;
 static const char *const keys[] = { "red", "green", "" };
 static char publishers[3];
@@ -135,15 +135,24 @@ static void settle(uint64_t tag, bool multiple, bool ack) {
     REACH_IF(multiple && !ack && count > 1, NACK_MULTIPLE);
 }
 
-/* The oldest that it may be. */
-static void give_back(unsigned how) {
-    unsigned key = (how & 3) % 3, size = how >> 2 & 1;
-    uint64_t n = 1;
+/* From a number on; next_number if it is none of them. */
+static uint64_t meant(uint64_t n, unsigned key, unsigned size) {
     while (n < next_number &&
            (model[n].settled || !model[n].mandatory || model[n].returned || model[n].key != key || model[n].size != size))
         n++;
-    REQUIRE(confirms_returned(&c, text("ex"), text(keys[key]), size, 0, 312) == (n < next_number));
-    if (n < next_number) model[n].returned = true;
+    return n;
+}
+
+/* The oldest that it may be behind the newest that came back, else the oldest. */
+static void give_back(unsigned how) {
+    unsigned key = (how & 3) % 3, size = how >> 2 & 1;
+    uint64_t n = meant(newest_returned + 1, key, size);
+    size_t passed;
+    if (n == next_number) n = meant(1, key, size);
+    REQUIRE(confirms_returned(&c, text("ex"), text(keys[key]), size, 0, 312, &passed) == (n < next_number));
+    if (n == next_number) return;
+    model[n].returned = true;
+    if (n > newest_returned) newest_returned = n;
 }
 
 static void detach(unsigned which) {
@@ -201,6 +210,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct decisions d = { data + 2, size - 2 };
     uint64_t earlier = data[0] & 1 ? data[1] : 0;
     next_number = 1;
+    newest_returned = 0;
     unsettled = 0;
     confirms_init(&c, &arena.allocator);
     REQUIRE(confirms_settle(&c, 1, false, LAGO_PUBLISH_CONFIRMED, &(const char *){ NULL }) != 0);
