@@ -16,9 +16,10 @@
 extern "C" {
 #endif
 
-#define LAGO_HEARTBEAT_OFF (-1)       /* heartbeat_s: no heartbeats, whatever the broker proposes */
-#define LAGO_NO_TIMEOUT    UINT32_MAX /* any *_timeout_ms: wait for ever */
-#define LAGO_NO_DELAY      UINT32_MAX /* retry_delay_ms: try again at once */
+#define LAGO_HEARTBEAT_OFF          (-1)       /* heartbeat_s: no heartbeats, whatever the broker proposes */
+#define LAGO_BROKER_HEARTBEAT_MAX_S 60         /* without heartbeat_s: so much of what the broker proposes */
+#define LAGO_NO_TIMEOUT             UINT32_MAX /* any *_timeout_ms: wait for ever */
+#define LAGO_NO_DELAY               UINT32_MAX /* retry_delay_ms: try again at once */
 
 /**
  * Who logs in. Copied by lago_connect; lago wipes its copies when the connection is freed. A password that must not stay in memory
@@ -87,7 +88,7 @@ typedef struct lago_parameters {
     uint16_t channel_max; /* highest channel number wanted; default 65535 */
     uint32_t frame_max;   /* largest frame in bytes, 4096 or more; default 131072 */
     /*
-     * Default: the broker's; 1 to 65535 wins over the broker's; LAGO_HEARTBEAT_OFF. A broker that sends nothing at all for 1.05
+     * Default: the broker's, at most LAGO_BROKER_HEARTBEAT_MAX_S; 1 to 65535 wins over the broker's; LAGO_HEARTBEAT_OFF. A broker that sends nothing at all for 1.05
      * intervals is taken as dead (RabbitMQ beats every half interval): LAGO_EHEARTBEAT, at the latest after 1.1. With heartbeats or
      * without, a frame that has begun must get on: less than 1 KiB of it in 30 s, or in an interval if that is longer, ends the link
      * (501, LAGO_EPROTOCOL). So does a flood of frames that bring nothing: 10000 at once and 100 a second are let pass (506).
@@ -128,7 +129,7 @@ typedef struct lago_parameters {
     bool fast_open;
     uint32_t resolve_timeout_ms;   /* looking a name up; default 10000 */
     uint32_t write_timeout_ms;     /* bytes that the broker does not take, also in the kernel, and no
-                                      progress; found within 1.25 of it. Default 2 x heartbeat, none without heartbeats */
+                                      progress; found within 1.25 of it. Default 2 x heartbeat, without heartbeats 120 s */
     uint32_t close_timeout_ms;     /* from a close to its end; default 10000 */
     uint32_t operation_timeout_ms; /* for operations that give none of their own; default none */
     uint64_t message_size_max;     /* a larger message ends its channel with 311, but not one for on_body; default 128 MiB */

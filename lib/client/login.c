@@ -337,7 +337,8 @@ static uint16_t heartbeat(const lago_connection_t *conn, uint16_t theirs) {
     const lago_parameters_t *p = conn->p;
     if (p->heartbeat_cb) return p->heartbeat_cb(theirs, p->heartbeat_data);
     if (p->heartbeat_s == LAGO_HEARTBEAT_OFF) return 0;
-    return p->heartbeat_s ? (uint16_t)p->heartbeat_s : theirs;
+    if (p->heartbeat_s) return (uint16_t)p->heartbeat_s;
+    return theirs < LAGO_BROKER_HEARTBEAT_MAX_S ? theirs : LAGO_BROKER_HEARTBEAT_MAX_S;
 }
 
 lago_tune_t login_negotiate(const lago_connection_t *conn, const lago_tune_t *offered) {

@@ -23,6 +23,9 @@
 #define FRAME_PROGRESS  1024u
 #define FRAME_WINDOW_MS 30000u
 
+/* Without heartbeats there is no telling what a peer is used to. */
+#define STALL_MS 120000u
+
 /* A late loop: how soon to look again whether the bytes that waited have been read. */
 #define REPRIEVE_MS 10u
 
@@ -78,7 +81,8 @@ static uint64_t beat_deadline(const struct session *s) {
 static uint64_t stall_ms(const struct session *s) {
     uint64_t timeout = s->settings.write_timeout_ms;
     if (timeout == LAGO_NO_TIMEOUT || s->blocked || s->state != SESSION_OPEN) return 0;
-    return timeout ? timeout : 2 * interval_ms(s);
+    if (timeout) return timeout;
+    return interval_ms(s) ? 2 * interval_ms(s) : STALL_MS;
 }
 
 static uint64_t stall_deadline(const struct session *s) {
@@ -138,7 +142,7 @@ static void frame_waited_for(struct session *s) {
 void session_tick(struct session *s, uint64_t now, bool unread) {
     s->now = now;
     if (s->state == SESSION_ENDED) return;
-    if (now >= s->held_retry) output_release_held(s);
+    if (now >= s->held_retry) (void)output_release_held(s);
     if (now >= s->linger)
         session_set_state(s, SESSION_ENDED);
     else if (now >= peer_deadline(s) && unread)

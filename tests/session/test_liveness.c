@@ -197,10 +197,23 @@ static void who_does_not_read_does_not_judge(void **state) {
     peer_deinit(&p);
 }
 
-static void without_heartbeats_nobody_is_judged(void **state) {
+/* A peer that takes nothing is found all the same. */
+static void without_heartbeats_a_stall_takes_two_minutes(void **state) {
     (void)state;
     struct peer p = { 0 };
     open_with(&p, 0, 0);
+    assert_int_equal(peer_publish(&p, 1, 100), 0);
+    peer_pass(&p, 119999);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    peer_deinit(&p);
+}
+
+static void without_limits_nobody_is_judged(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, LAGO_NO_TIMEOUT);
     assert_int_equal(peer_publish(&p, 1, 100), 0);
     assert_true(session_deadline(&p.session) == UINT64_MAX);
     peer_pass(&p, UINT64_C(1000) * 3600 * 24 * 365);
@@ -429,7 +442,8 @@ int main(void) {
         cmocka_unit_test(unread_bytes_are_a_reprieve),
         cmocka_unit_test(reprieve_ends_when_nothing_was_there),
         cmocka_unit_test(who_does_not_read_does_not_judge),
-        cmocka_unit_test(without_heartbeats_nobody_is_judged),
+        cmocka_unit_test(without_heartbeats_a_stall_takes_two_minutes),
+        cmocka_unit_test(without_limits_nobody_is_judged),
         cmocka_unit_test(nobody_is_judged_before_open),
         cmocka_unit_test(stall_is_two_heartbeats_by_default),
         cmocka_unit_test(a_stall_begins_with_what_waits),
