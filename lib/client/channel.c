@@ -89,6 +89,7 @@ int channel_begin_confirming(lago_channel_t *ch) {
 void channel_end_consuming(lago_channel_t *ch) {
     if (!ch->consuming) return;
     strmap_clear(&ch->consuming->consumers);
+    ch->conn->tag_gaps -= ch->consuming->tag_gaps;
     tagset_clear(&ch->consuming->unacked);
     timeline_clear(&ch->consuming->delivered);
     mem_free(ch->conn->alloc, ch->consuming);

@@ -29,6 +29,7 @@ struct consuming {
     uint16_t prefetch_count; /* of the last basic.qos that set one; see qos_issued */
     uint16_t tag_gaps;       /* that the broker has left since the last time that nothing was open */
     bool is_watched;         /* each delivery tag is looked at: basic.recover was sent, or they are high */
+    bool recovers;           /* basic.recover was sent, and may not be answered yet */
     bool cancelled_any;      /* a consumer was forgotten: deliveries for an unknown tag may be its last ones */
     size_t held_count;       /* messages of paused consumers (hold.c) */
     struct tagset unacked;

@@ -219,6 +219,7 @@ struct lago_connection {
     unsigned halted;        /* why no input is taken: HALT_ bits */
     unsigned stalled_count; /* consumers whose next piece of a body must wait */
     size_t held_size;       /* of messages of paused consumers */
+    unsigned tag_gaps;      /* of all channels (deliver.c) */
     struct list resumed;    /* consumer.in_resumed: what they hold is to be told before anything new */
     bool abandoned;         /* an unhandled channel end left nothing that could ever call back: the loop may go */
     bool drain_owed;        /* a publish was refused: on_drain is promised */

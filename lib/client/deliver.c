@@ -25,24 +25,33 @@ __attribute__((noinline)) static bool tag_refused(lago_channel_t *ch, uint64_t t
  * is not open, and will come again. To acknowledge it would cost the channel (406).
  */
 static bool is_recovering(lago_channel_t *ch) {
-    if (!ch->consuming->is_watched) return false;
+    if (!ch->consuming->recovers) return false;
     for (struct list *node = ch->operations.next; node != &ch->operations; node = node->next)
         if (LIST_ENTRY(node, struct operation, in_channel)->method == METHOD_BASIC_RECOVER) return true;
     return false;
 }
 
 /*
- * RabbitMQ leaves no tag out. Each gap between tags that are open takes memory, so a peer that leaves out more than this means harm; a
- * third of a megabyte at most comes of it.
+ * RabbitMQ leaves no tag out. Each gap between tags that are open takes memory, so a peer that leaves out more than this, on
+ * all channels, means harm; a third of a megabyte at most comes of it.
  */
 #define TAG_GAPS_MAX 10000u
 
+/* Nothing is open. */
+static void forget_gaps(lago_channel_t *ch) {
+    ch->conn->tag_gaps -= ch->consuming->tag_gaps;
+    ch->consuming->tag_gaps = 0;
+}
+
 static bool gap_accepted(lago_channel_t *ch) {
-    struct consuming *in = ch->consuming;
-    if (tagset_count(&in->unacked) == 0) in->tag_gaps = 0;
-    if (in->tag_gaps++ < TAG_GAPS_MAX) return true;
+    if (tagset_count(&ch->consuming->unacked) == 0) forget_gaps(ch);
+    if (ch->conn->tag_gaps < TAG_GAPS_MAX) {
+        ch->consuming->tag_gaps++;
+        ch->conn->tag_gaps++;
+        return true;
+    }
     session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_RESOURCE_ERROR, METHOD_BASIC_DELIVER,
-                 "more than %u gaps between open delivery tags on channel %u", TAG_GAPS_MAX, ch->number);
+                 "more than %u gaps between open delivery tags", TAG_GAPS_MAX);
     return false;
 }
 
@@ -53,9 +62,9 @@ static bool gap_accepted(lago_channel_t *ch) {
 __attribute__((noinline)) static bool tag_is_in_order(lago_channel_t *ch, uint64_t tag, bool *open) {
     uint64_t last = ch->consuming->last_delivery_tag;
     if (tag <= last) return tag_refused(ch, tag);
-    bool recovering = is_recovering(ch);
-    ch->consuming->is_watched = recovering || tag > TAG_HIGH;
-    if (recovering) *open = false;
+    ch->consuming->recovers = is_recovering(ch);
+    ch->consuming->is_watched = ch->consuming->recovers || tag > TAG_HIGH;
+    if (ch->consuming->recovers) *open = false;
     return !*open || tag == last + 1 || gap_accepted(ch);
 }
 
@@ -158,7 +167,8 @@ __attribute__((noinline)) static void nobody(lago_channel_t *ch, const struct se
     if (!ch->consuming || !ch->consuming->cancelled_any)
         session_fail(&ch->conn->session, LAGO_EPROTOCOL, REPLY_COMMAND_INVALID, METHOD_BASIC_DELIVER,
                      "delivery for a consumer that does not exist on channel %u", ch->number);
-    else if (tag_accepted(ch, tag, true))
+    else if (session_brought_nothing(&ch->conn->session, "deliveries for consumers that are no more") &&
+             tag_accepted(ch, tag, true))
         give_back(ch, tag, false, false);
 }
 

@@ -131,7 +131,7 @@ int lago_basic_recover(lago_channel_t *ch, const lago_basic_recover_t *args, lag
                                                       .callback = (operation_callback)callback,
                                                       .data = data });
     if (rc < 0 || !ch->consuming) return rc;
-    ch->consuming->is_watched = true;
+    ch->consuming->is_watched = ch->consuming->recovers = true;
     hold_recovered(ch);
     (void)tagset_remove_through(&ch->consuming->unacked, UINT64_MAX);
     return 0;

@@ -245,7 +245,7 @@ static void what_could_not_be_given_back_ends_the_link(void **state) {
     assert_true(ended > 0);
 }
 
-/* Deliveries to a consumer that was cancelled, by a broker that does not read: what is owed for them is bounded. */
+/* Deliveries that cross a cancel, by a broker that does not read: what is owed for them is bounded. */
 static size_t answers_until_the_end(size_t room, unsigned most) {
     static const char deliver[] = "1 basic.deliver consumer_tag=\"c\" delivery_tag=%u\n1 header body_size=0";
     char line[100];
@@ -253,7 +253,6 @@ static size_t answers_until_the_end(size_t room, unsigned most) {
     t->v.log_level = LAGO_LOG_WARNING;
     assert_int_equal(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = "c" }, NULL, NULL), 0);
     virtual_run(&t->v);
-    server_send(&t->v, "1 basic.cancel-ok consumer_tag=\"c\"");
     size_t before = t->v.alloc.live_bytes, most_bytes = 0;
     t->v.room = room;
     for (unsigned tag = 1; tag <= most && lago_connection_state(t->conn) == LAGO_CONNECTION_OPEN; tag++) {
@@ -272,6 +271,29 @@ static void a_broker_that_takes_no_answers_is_left(void **state) {
     client_end(t);
     assert_in_range(answers_until_the_end(SIZE_MAX, 60000), 0, 65536); /* one that takes them may send as many as it likes */
     assert_int_equal(lago_connection_state(t->conn), LAGO_CONNECTION_OPEN);
+    client_end(t);
+}
+
+/* Behind cancel-ok a broker that counts well has none left; a few are given back, and without end they are a flood. */
+static void deliveries_behind_a_cancel_end(void **state) {
+    static const char deliver[] = "1 basic.deliver consumer_tag=\"c\" delivery_tag=%u\n1 header body_size=0";
+    unsigned tag = 0;
+    char line[100];
+    (void)state;
+    lago_channel_t *ch = consume(0, false);
+    t->v.log_level = LAGO_LOG_ERROR;
+    assert_int_equal(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = "c" }, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 basic.cancel-ok consumer_tag=\"c\"");
+    while (++tag <= 10000) {
+        (void)snprintf(line, sizeof(line), deliver, tag);
+        server_send(&t->v, line);
+        virtual_forget_log(&t->v);
+    }
+    assert_int_equal(lago_connection_state(t->conn), LAGO_CONNECTION_OPEN);
+    (void)snprintf(line, sizeof(line), deliver, tag);
+    server_send(&t->v, line);
+    assert_true(virtual_saw(&t->v, "C> 0 connection.close reply_code=506*"));
     client_end(t);
 }
 
@@ -353,6 +375,7 @@ int main(void) {
         cmocka_unit_test(outside_a_turn_they_leave_with_the_next_one),
         cmocka_unit_test(what_could_not_be_given_back_ends_the_link),
         cmocka_unit_test(a_broker_that_takes_no_answers_is_left),
+        cmocka_unit_test(deliveries_behind_a_cancel_end),
         cmocka_unit_test(one_that_comes_back_under_its_tag_is_told),
         cmocka_unit_test(what_recover_gives_back_is_not_open),
         cmocka_unit_test(a_transaction_has_single_acks),
