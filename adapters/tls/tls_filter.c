@@ -14,10 +14,12 @@
 #include <string.h>
 
 /*
- * Messages of TLS without any data between them: RabbitMQ sends two tickets, and a key update comes once in 2^24 records. A thousand
- * keep the processor busy on purpose.
+ * Messages of TLS itself: RabbitMQ sends two tickets, and a key update comes once in 2^24 records. More than a thousand keep the
+ * processor busy on purpose, but for one in 64 records (whoever is idle and renews his keys each hour beats more often) or 64 KiB.
  */
-#define CHAT_MAX 1000u
+#define CHAT_MAX    1000u
+#define CALM_RECORD 1024u
+#define CALM        64u
 
 /*
  * Answers to such messages (alerts, key updates) are queued whether there is room or not: a peer that has us talk and does not read
@@ -160,6 +162,13 @@ int tls_filter_handshake(struct tls_filter *f) {
     return SSL_get_error(f->ssl, rc) == SSL_ERROR_WANT_READ && !f->pipe.out_of_memory ? 0 : fail(f);
 }
 
+static void calm_down(struct tls_peer *peer, size_t size) {
+    peer->calm += 1 + (unsigned)(size / CALM_RECORD);
+    if (peer->calm < CALM) return;
+    peer->calm = 0;
+    peer->chat_count -= peer->chat_count > 0;
+}
+
 int64_t tls_filter_read(struct tls_filter *f, uint8_t *buffer, size_t size) {
     size_t total = 0, got = 0;
     if (f->failed) return TLS_FAILED;
@@ -169,7 +178,7 @@ int64_t tls_filter_read(struct tls_filter *f, uint8_t *buffer, size_t size) {
         if (is_flooded(f)) return fail(f);
         if (rc == 1) {
             total += got;
-            f->peer.chat_count = 0;
+            calm_down(&f->peer, got);
             continue;
         }
         int error = SSL_get_error(f->ssl, rc);

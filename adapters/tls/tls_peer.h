@@ -15,7 +15,8 @@ struct tls_peer {
     char name[TLS_NAME_SIZE];      /* that the certificate must have, and that a session is kept for */
     X509 *refused;                 /* the certificate that the verification stopped at */
     int refused_depth;             /* 0: the peer's own */
-    unsigned chat_count;           /* messages of TLS itself since the last data */
+    unsigned chat_count;           /* messages of TLS itself, but for those that data made good */
+    unsigned calm;                 /* data, since it last did: a part of each record, and of each KiB */
     uint8_t first[TLS_FIRST_SIZE]; /* bytes that came: somebody may not speak TLS */
     size_t first_size;
 };
