@@ -9,7 +9,13 @@
 
 #define HOST_SIZE_MAX  253u /* DNS: 255 octets on the wire, less the first length and the root (RFC 1035, 3.1) */
 #define LABEL_SIZE_MAX 63u  /* RFC 1035, 2.3.4 */
-#define PATH_SIZE_MAX  107u /* sun_path holds 108, the NUL among them (unix(7)) */
+
+/*
+ * What is not ASCII grows when it is looked up, a letter of two bytes and its dot to eight. A libuv that is not mended cuts what gets
+ * longer than 255, and looks up another host (CVE-2024-24806).
+ */
+#define PUNYCODE_GROWTH 3u
+#define PATH_SIZE_MAX   107u /* sun_path holds 108, the NUL among them (unix(7)) */
 
 #define IPV6_GROUPS 8u /* RFC 4291, 2.2 */
 
@@ -94,9 +100,16 @@ static const char *label_problem(const char *label, size_t size) {
     return NULL;
 }
 
+static bool is_ascii(const char *text) {
+    while (*text && (unsigned char)*text < 0x80) text++;
+    return *text == '\0';
+}
+
 const char *parameters_host_problem(const char *host) {
     size_t size = strlen(host);
     if (size > HOST_SIZE_MAX) return "longer than 253 bytes";
+    if (!is_ascii(host) && size * PUNYCODE_GROWTH > HOST_SIZE_MAX)
+        return "longer than 84 bytes, and not all of them ASCII (xn-- names may be longer)";
     if (strchr(host, ':')) return ipv6_problem(host);
     const char *label = host, *problem = NULL;
     for (;;) {

@@ -89,6 +89,20 @@ static void tells_addresses_from_names(void **state) {
     assert_bad(parameters_address_problem, bad, COUNT(bad));
 }
 
+/* "\xc3\xa9." is looked up as "xn--9ca.": what is not ASCII may be a third as long. */
+static void bounds_hosts_that_grow(void **state) {
+    (void)state;
+    char host[260] = "";
+    for (size_t i = 0; i < 28; i++) memcpy(host + 3 * i, "\xc3\xa9.", 4);
+    assert_int_equal(strlen(host), 84);
+    assert_null(parameters_host_problem(host));
+    memcpy(host + 84, "e", 2);
+    assert_non_null(parameters_host_problem(host));
+    memset(host, 'e', 85);
+    host[60] = '.';
+    assert_null(parameters_host_problem(host));
+}
+
 static void bounds_hosts_and_labels(void **state) {
     (void)state;
     char host[260];
@@ -123,7 +137,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_names_and_addresses), cmocka_unit_test(refuses_what_is_neither),
         cmocka_unit_test(refuses_bad_ipv6_addresses),  cmocka_unit_test(tells_addresses_from_names),
-        cmocka_unit_test(bounds_hosts_and_labels),     cmocka_unit_test(takes_absolute_paths),
+        cmocka_unit_test(bounds_hosts_and_labels),     cmocka_unit_test(bounds_hosts_that_grow),
+        cmocka_unit_test(takes_absolute_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
