@@ -143,10 +143,11 @@ LAGO_EXPORT int lago_connection_abort(lago_connection_t *conn);
 LAGO_EXPORT void lago_connection_free(lago_connection_t *conn);
 
 /**
- * Take no more input until lago_connection_resume: nothing of this connection is told but timers, posts, drains and its end. What has
- * come stays with lago (up to a read buffer), the rest in the kernel, so that the broker sees it and stops: this bounds memory where a
- * prefetch count cannot. Heartbeats are sent, the broker's silence is not held against it; but its goodbye, blocks and unblocks are not
- * seen either. Closing resumes. Both may be repeated.
+ * Take no more input until lago_connection_resume: nothing that the broker says is told, but timers, posts, drains, released bodies,
+ * timeouts of operations and channels, outcomes of a confirm that was being told, and the end. What has come stays with lago (up to a
+ * read buffer), the rest in the kernel, so that the broker sees it and stops: this bounds memory where a prefetch count cannot.
+ * Heartbeats are sent, the broker's silence and blocked_connection_timeout rest; but its goodbye, blocks and unblocks are not seen
+ * either. Closing resumes. Both may be repeated.
  *
  * @return 0, LAGO_EINVAL, or LAGO_ECLOSED if it has ended.
  */

@@ -437,6 +437,9 @@ bool hold_step(lago_connection_t *conn);
 /* What the broker sent, to those whom it concerns (dispatch.c). */
 void dispatch_event(lago_connection_t *conn, const struct session_event *event);
 
+/* Blocked, and read from: from now on its time runs, if it does not run already. */
+void dispatch_watch_blocked(lago_connection_t *conn);
+
 /* ---------------------------------------------------------------- log.c */
 
 bool log_wants(const struct environment *env, lago_log_level_t level);

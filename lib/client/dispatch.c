@@ -12,7 +12,7 @@ static void unexpected(lago_connection_t *conn, const struct session_event *even
 }
 
 /* Blocked too long: the link is dropped (pika's ConnectionBlockedTimeout). */
-static void blocked_too_long(lago_connection_t *conn, struct deadline *self) {
+static void give_up(lago_connection_t *conn, struct deadline *self) {
     lago_reason_t reason;
     (void)self;
     reason_init(&reason, LAGO_EBLOCKED, LAGO_BY_NETWORK);
@@ -20,18 +20,31 @@ static void blocked_too_long(lago_connection_t *conn, struct deadline *self) {
     ending_start(conn, &reason);
 }
 
+/* A late loop: so soon it has read what has come. */
+#define READ_IN_MS 10u
+
+/* Unless nobody has read whether it still is: because the application has paused, or because the loop is late. */
+static void blocked_too_long(lago_connection_t *conn, struct deadline *self) {
+    if (conn->halted) return; /* dispatch_watch_blocked */
+    bool late = conn->transport.ops->unread(conn->transport.self);
+    if (!late || deadline_set(conn, self, READ_IN_MS, give_up) < 0) give_up(conn, self);
+}
+
+void dispatch_watch_blocked(lago_connection_t *conn) {
+    if (timers_is_set(&conn->blocked_deadline.node)) return;
+    if (deadline_set(conn, &conn->blocked_deadline, conn->p->blocked_connection_timeout_ms, blocked_too_long) < 0)
+        log_line(&conn->env, LAGO_LOG_WARNING, "no memory to watch blocked_connection_timeout");
+}
+
 static void blocked(lago_connection_t *conn, const struct session_event *event) {
     lago_string_t why = event->args->connection_blocked.reason;
-    uint32_t limit_ms = conn->p->blocked_connection_timeout_ms;
     connection_limit_output(conn);
     log_line(&conn->env, LAGO_LOG_INFO, "the broker blocks publishing");
     if (!conn->blocked_since_us) {
         conn->counters.blocked_count++;
         conn->blocked_since_us = conn->clock_us;
     }
-    if (!timers_is_set(&conn->blocked_deadline.node) &&
-        deadline_set(conn, &conn->blocked_deadline, limit_ms, blocked_too_long) < 0)
-        log_line(&conn->env, LAGO_LOG_WARNING, "no memory to watch blocked_connection_timeout");
+    dispatch_watch_blocked(conn);
     if (conn->options.on_blocked) conn->options.on_blocked(conn, why, conn->options.data);
 }
 

@@ -118,5 +118,6 @@ void link_turn(lago_connection_t *conn) {
     if (!conn->freed && conn->stage == STAGE_CLOSING) closing_advance(conn);
     bool reading = !conn->halted && !session_has_input(&conn->session);
     if (!conn->freed && conn->link_up) session_reading(&conn->session, reading, conn->session.now);
+    if (reading && conn->session.blocked && conn->stage == STAGE_OPEN) dispatch_watch_blocked(conn);
     link_leave(conn);
 }

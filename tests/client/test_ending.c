@@ -214,6 +214,32 @@ static void a_connection_that_is_blocked_too_long_is_dropped(void **state) {
     client_end(t);
 }
 
+/* What says that it is over waits unread: because the application has paused, or, for a moment, because the loop is late. */
+static void one_that_may_be_unblocked_is_not(void **state) {
+    (void)state;
+    client_init(t);
+    client_connect(t, "amqp://mq/?blocked_connection_timeout=2&heartbeat=0");
+    server_handshake(&t->v);
+    server_send(&t->v, "0 connection.blocked reason=\"memory\"");
+    assert_int_equal(lago_connection_pause(t->conn), 0);
+    server_send(&t->v, "0 connection.unblocked");
+    virtual_advance(&t->v, 60000);
+    assert_journal(t, "open; blocked memory");
+    t->v.hold_input = true;
+    assert_int_equal(lago_connection_resume(t->conn), 0);
+    virtual_advance(&t->v, 2005);
+    assert_journal(t, "");
+    t->v.hold_input = false;
+    virtual_run(&t->v);
+    assert_journal(t, "unblocked");
+    server_send(&t->v, "0 connection.blocked reason=\"disk\"");
+    virtual_advance(&t->v, 1999);
+    assert_journal(t, "blocked disk");
+    virtual_advance(&t->v, 1);
+    assert_journal(t, "close EBLOCKED; connection free");
+    client_end(t);
+}
+
 /* ---------------------------------------------------------------- what is left */
 
 static void an_ended_handle_stays_valid(void **state) {
@@ -461,6 +487,7 @@ int main(void) {
         cmocka_unit_test(a_write_error_without_a_word_is_a_lost_link),
         cmocka_unit_test(a_silent_broker_is_dropped_by_reset),
         cmocka_unit_test(a_connection_that_is_blocked_too_long_is_dropped),
+        cmocka_unit_test(one_that_may_be_unblocked_is_not),
         cmocka_unit_test(an_ended_handle_stays_valid),
         cmocka_unit_test(null_handles_are_harmless),
         cmocka_unit_test(a_channel_end_that_nobody_handles_lets_the_loop_go),
