@@ -4,6 +4,7 @@
 #include "peer.h"
 
 #define MANY       500u
+#define WAITING    2000
 #define BLOCK_SIZE ((size_t)60000)
 
 static struct bytes out;
@@ -38,6 +39,7 @@ static void flows(unsigned turn) {
     for (unsigned i = turn; !full(); i++) bytes_method(&out, 1, METHOD_CHANNEL_FLOW, &(struct channel_flow){ .active = i % 2 });
 }
 
+/* Of what was published, but for its body. */
 static void returns(unsigned turn) {
     struct basic_return args = { .reply_code = 312, .reply_text = { "NO_ROUTE", 8 }, .routing_key = { "k", 1 } };
     (void)turn;
@@ -124,6 +126,15 @@ static void many_by_turns(unsigned turn) {
 static void tags_with_gaps(unsigned turn) {
     (void)turn;
     while (!full()) deliver_as(1, tag += 100, "c", 0, NULL);
+}
+
+static void tags_with_gaps_on_all(unsigned turn) {
+    for (uint16_t channel = 1; channel <= MANY; channel++) deliver_as(channel, (uint64_t)turn * 100 + 1, "c", 0, NULL);
+}
+
+static void tags_from_high_up(unsigned turn) {
+    if (turn == 0) tag = UINT64_MAX / 2 + 10;
+    while (!full()) deliver_as(1, ++tag, "c", 0, NULL);
 }
 
 static void tags_in_pairs(unsigned turn) {
@@ -293,6 +304,8 @@ const struct attack attacks[] = {
     { "small messages that nobody acknowledges", APP_HOLDS, small_messages, false },
     { "small messages for a paused consumer", APP_PAUSED, small_messages, false },
     { "large messages for a paused consumer", APP_PAUSED, messages_of_64_kib, false },
+    { "properties in full for a paused consumer", APP_PAUSED, properties_in_full, false },
+    { "headers of 30,000 entries for a paused consumer", APP_PAUSED, entries_of_nothing, false },
     { "empty messages", APP_CONSUMES, empty_messages, false },
     { "messages of 64 KiB", APP_CONSUMES, messages_of_64_kib, false },
     { "messages of the largest size", APP_CONSUMES, messages_of_the_largest_size, false },
@@ -305,6 +318,8 @@ const struct attack attacks[] = {
     { "500 channels by turns", APP_MANY, many_by_turns, false },
     { "delivery tags with gaps", APP_HOLDS, tags_with_gaps, false },
     { "delivery tags in pairs", APP_HOLDS, tags_in_pairs, false },
+    { "delivery tags with gaps on 500 channels", APP_MANY_HOLD, tags_with_gaps_on_all, false },
+    { "delivery tags from 2^63 on", APP_ASKS, tags_from_high_up, false },
     { "properties in full", APP_CONSUMES, properties_in_full, false },
     { "headers of 30,000 entries", APP_CONSUMES, entries_of_nothing, false },
     { "headers of 10,000 tables", APP_CONSUMES, tables_in_tables, false },
@@ -338,11 +353,18 @@ static void on_return(lago_channel_t *ch, const lago_return_t *returned, void *d
 
 static void on_cancel(lago_channel_t *ch, lago_string_t consumer_tag, void *data) { (void)ch, (void)consumer_tag, (void)data; }
 
+static unsigned channels_of(const struct attack *attack) {
+    if (attack->app == APP_LOGIN) return 0;
+    return attack->app == APP_MANY || attack->app == APP_MANY_HOLD ? MANY : 1;
+}
+
+static bool holds(const struct attack *attack) { return attack->app == APP_HOLDS || attack->app == APP_MANY_HOLD; }
+
 static void consume(const struct attack *attack, lago_channel_t *ch) {
     static char yes[] = "yes";
     lago_basic_consume_t args = { .queue = "q",
                                   .consumer_tag = "c",
-                                  .auto_ack = attack->app != APP_HOLDS && attack->app != APP_ACKS,
+                                  .auto_ack = !holds(attack) && attack->app != APP_ACKS,
                                   .on_message = attack->app == APP_PIECES ? NULL : on_message,
                                   .on_body = attack->app == APP_PIECES ? on_body : NULL,
                                   .on_cancel = on_cancel,
@@ -353,13 +375,16 @@ static void consume(const struct attack *attack, lago_channel_t *ch) {
 
 void attack_begin(const struct attack *attack, lago_connection_t *conn) {
     lago_channel_options_t options = { .on_close = on_channel_close, .on_return = on_return };
-    for (unsigned i = 0; i < (attack->app == APP_MANY ? MANY : attack->app == APP_LOGIN ? 0 : 1); i++) {
+    lago_queue_declare_t declare = { .queue = "q" };
+    lago_basic_publish_t publish = { .routing_key = "k", .mandatory = true, .body = { "x", 1 } };
+    for (unsigned i = 0; i < channels_of(attack); i++) {
         lago_channel_t *ch = NULL;
         lago_channel_open(conn, &options, &ch);
         if (attack->app != APP_CONFIRMS) consume(attack, ch);
+        for (int j = 0; j < WAITING && attack->app == APP_ASKS; j++) lago_queue_declare(ch, &declare, NULL, NULL);
         if (attack->app != APP_CONFIRMS) continue;
         lago_confirm_select(ch, NULL, NULL, NULL);
-        for (int j = 0; j < 2; j++) lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "k" }, NULL, NULL);
+        for (int j = 0; j < WAITING; j++) lago_basic_publish(ch, &publish, NULL, NULL);
     }
 }
 
@@ -367,7 +392,7 @@ const uint8_t *attack_prologue(const struct attack *attack, size_t *size) {
     out.size = 0;
     tag = 0;
     if (attack->app != APP_LOGIN) bytes_handshake(&out);
-    for (uint16_t i = 1; i <= (attack->app == APP_MANY ? MANY : attack->app == APP_LOGIN ? 0 : 1); i++) {
+    for (uint16_t i = 1; i <= channels_of(attack); i++) {
         struct basic_consume_ok ok = { .consumer_tag = { "c", 1 } };
         bytes_method(&out, i, METHOD_CHANNEL_OPEN_OK, NULL);
         if (attack->app == APP_CONFIRMS)

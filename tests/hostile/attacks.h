@@ -22,8 +22,10 @@ enum attack_app {
     APP_ACKS,     /* it acknowledges each */
     APP_PAUSED,   /* its consumer is paused */
     APP_PIECES,   /* it takes bodies in pieces */
-    APP_CONFIRMS, /* two publishes wait for their confirms */
-    APP_MANY      /* 500 channels, a consumer on each */
+    APP_CONFIRMS, /* 2000 mandatory publishes wait for their confirms */
+    APP_ASKS,     /* as APP_CONSUMES, and 2000 declares wait for their answers */
+    APP_MANY,     /* 500 channels, a consumer with auto_ack on each */
+    APP_MANY_HOLD /* the same without, and nothing is acknowledged */
 };
 
 struct attack {
