@@ -2,6 +2,7 @@
 #include "faults.h"
 #include "shim.h"
 
+#include <execinfo.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +18,30 @@ const char *source_name(enum source source) {
 }
 
 /* The same rule as lago's allocator: one of one byte is asked for instead, and not kept. */
-static bool fails(enum source source) {
+static bool fails(enum source source, enum allocation how) {
     struct fail_alloc *counter = &faults.others[source];
     if (faults.off || !counter->allocator.malloc) return false;
     void *probe = counter->allocator.malloc(1, counter);
     if (probe) counter->allocator.free(probe, counter);
-    return probe == NULL;
+    if (probe) return false;
+    faults.refusal.source = source;
+    faults.refusal.how = how;
+    faults.refusal.count = backtrace(faults.refusal.frames, FAULTS_FRAMES_MAX);
+    return true;
 }
 
-static void *uv_malloc_(size_t size) { return fails(SOURCE_UV) ? NULL : malloc(size); }
-static void *uv_realloc_(void *old, size_t size) { return fails(SOURCE_UV) ? NULL : realloc(old, size); }
-static void *uv_calloc_(size_t count, size_t size) { return fails(SOURCE_UV) ? NULL : calloc(count, size); }
+static void *uv_malloc_(size_t size) { return fails(SOURCE_UV, ALLOC_NEW) ? NULL : malloc(size); }
+static void *uv_realloc_(void *old, size_t size) { return fails(SOURCE_UV, ALLOC_AGAIN) ? NULL : realloc(old, size); }
+static void *uv_calloc_(size_t count, size_t size) { return fails(SOURCE_UV, ALLOC_NEW) ? NULL : calloc(count, size); }
 
 static void *openssl_malloc(size_t size, const char *file, int line) {
     (void)file, (void)line;
-    return fails(SOURCE_OPENSSL) ? NULL : malloc(size);
+    return fails(SOURCE_OPENSSL, ALLOC_NEW) ? NULL : malloc(size);
 }
 
 static void *openssl_realloc(void *old, size_t size, const char *file, int line) {
     (void)file, (void)line;
-    return fails(SOURCE_OPENSSL) ? NULL : realloc(old, size);
+    return fails(SOURCE_OPENSSL, ALLOC_AGAIN) ? NULL : realloc(old, size);
 }
 
 static void openssl_free(void *old, const char *file, int line) {
@@ -53,6 +58,7 @@ void faults_install(void) {
 
 void faults_begin(const struct plan *plan) {
     faults.plan = *plan;
+    faults.refusal.count = 0;
     faults.struck = false;
     faults.second = -1;
     faults.since = 0;

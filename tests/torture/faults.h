@@ -23,8 +23,21 @@ struct plan {
     unsigned then_error; /* which of its errors, counted around */
 };
 
+enum allocation { ALLOC_NEW, ALLOC_AGAIN /* realloc */ };
+
+#define FAULTS_FRAMES_MAX 64
+
+/* The last allocation of libuv or OpenSSL that has failed, and who had asked for it. */
+struct refusal {
+    enum source source;
+    enum allocation how;
+    int count; /* of frames; 0: none has failed */
+    void *frames[FAULTS_FRAMES_MAX];
+};
+
 struct faults {
     struct plan plan;
+    struct refusal refusal;
     struct fail_alloc lago;
     struct fail_alloc others[SOURCES]; /* libuv's and OpenSSL's: only counted and failed */
     bool off;                          /* the test's own turn */
