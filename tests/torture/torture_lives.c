@@ -7,6 +7,7 @@
  */
 #include "facts.h"
 #include "lives.h"
+#include "number.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,23 +148,44 @@ static void torture(const struct scenario *scenario, size_t step, size_t seed) {
     free(golden);
 }
 
-static bool chosen(const char *name, int argc, char **argv) {
-    bool any = false;
-    for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--", 2) == 0) {
-            i += strcmp(argv[i], "--verbose") != 0;
-            continue;
-        }
-        any = true;
-        if (strcmp(argv[i], name) == 0) return true;
-    }
-    return !any;
+struct command {
+    size_t step, seed;
+    char **names; /* none: all */
+    int name_count;
+};
+
+static const char usage[] = "torture_lives [--step N] [--seed N] [--verbose] [SCENARIO...] | --control\n";
+
+static bool is_named(const struct command *command, const char *name) {
+    for (int i = 0; i < command->name_count; i++)
+        if (strcmp(command->names[i], name) == 0) return true;
+    return command->name_count == 0;
 }
 
-static size_t option(int argc, char **argv, const char *name, size_t other) {
-    for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], name) == 0) return strtoul(argv[i + 1], NULL, 10);
-    return other;
+static bool is_scenario(const char *name) {
+    for (size_t i = 0; i < lives_count; i++)
+        if (strcmp(lives[i].name, name) == 0) return true;
+    return false;
+}
+
+/* Options first. @return whether all of it is understood. */
+static bool read_command(struct command *command, int argc, char **argv) {
+    int i = 1;
+    for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--verbose") == 0)
+            verbose = true;
+        else if (strcmp(argv[i], "--step") == 0 && number_read_size(value, 1, &command->step))
+            i++;
+        else if (strcmp(argv[i], "--seed") == 0 && number_read_size(value, 0, &command->seed))
+            i++;
+        else
+            return false;
+    }
+    command->names = argv + i;
+    command->name_count = argc - i;
+    while (i < argc && is_scenario(argv[i])) i++;
+    return i == argc;
 }
 
 /* The instrument sees: what is planted is found wherever it is. */
@@ -182,11 +204,11 @@ static int controls(void) {
 
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--control") == 0) return controls();
-    size_t step = option(argc, argv, "--step", 1), seed = option(argc, argv, "--seed", 0);
-    for (int i = 1; i < argc; i++) verbose = verbose || strcmp(argv[i], "--verbose") == 0;
-    if (step == 0) step = 1;
+    struct command command = { .step = 1 };
+    if (!read_command(&command, argc, argv)) return fputs(usage, stderr), 2;
     for (size_t i = 0; i < lives_count; i++)
-        if (chosen(lives[i].name, argc, argv)) torture(&lives[i], step, seed);
+        if (is_named(&command, lives[i].name)) torture(&lives[i], command.step, command.seed);
+    if (points == 0) printf("nothing was made to fail: no point is in the sample\n");
     printf("lives: %zu points, %zu of them unharmed, %zu failures\n", points, golden_count, failures);
-    return failures ? 1 : 0;
+    return failures || points == 0 ? 1 : 0;
 }

@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include "crash.h"
 #include "loop_life.h"
+#include "number.h"
 #include "shim.h"
 
 #include <signal.h>
@@ -308,18 +309,15 @@ static const char usage[] =
 /* @return whether it is an option; *takes: with a value. */
 static bool option(const char *name, const char *value, bool *takes) {
     *takes = true;
-    if (strcmp(name, "--step") == 0)
-        step = strtoul(value, NULL, 10);
-    else if (strcmp(name, "--seed") == 0)
-        seed = strtoul(value, NULL, 10);
-    else if (strcmp(name, "--only") == 0)
+    if (strcmp(name, "--step") == 0) return number_read_size(value, 1, &step);
+    if (strcmp(name, "--seed") == 0) return number_read_size(value, 0, &seed);
+    if (strcmp(name, "--at") == 0) return number_read_size(value, 1, &only_at);
+    if (strcmp(name, "--only") == 0)
         only = value;
     else if (strcmp(name, "--call") == 0)
         only_call = value;
     else if (strcmp(name, "--source") == 0)
         only_source = value;
-    else if (strcmp(name, "--at") == 0)
-        only_at = strtoul(value, NULL, 10);
     else
         *takes = false;
     if (strcmp(name, "--verbose") == 0) return verbose = true;
@@ -336,12 +334,12 @@ static bool is_mode(const char *name) {
 
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
-    bool by_pairs = strcmp(mode, "--pairs") == 0, understood = is_mode(mode) && !(by_pairs && argc == 2), takes;
-    size_t pairs = by_pairs && understood ? strtoul(argv[2], NULL, 10) : 0;
+    size_t pairs = 0;
+    bool by_pairs = strcmp(mode, "--pairs") == 0, takes;
+    bool understood = is_mode(mode) && (!by_pairs || (argc > 2 && number_read_size(argv[2], 1, &pairs)));
     for (int i = by_pairs ? 3 : 2; i < argc && understood; i += takes ? 2 : 1)
         understood = option(argv[i], i + 1 < argc ? argv[i + 1] : "", &takes);
     if (!understood) return fputs(usage, stderr), 2;
-    if (step == 0) step = 1;
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (report == MAP_FAILED) abort();
     faults_install();
@@ -352,8 +350,9 @@ int main(int argc, char **argv) {
     loop_clean();
     free(golden);
     if (by_pairs) printf("in %zu of them both failed\n", twice);
+    if (points == 0) printf("nothing was made to fail: no such scenario, call, source or point, or none in the sample\n");
     printf("loop: %zu points, %zu of them excused crashes of libuv or OpenSSL, %zu of %zu scenarios with a golden text, %zu "
            "failures\n",
            points, excused, golden_scenarios, scenarios, failures);
-    return failures ? 1 : 0;
+    return failures || points == 0 ? 1 : 0;
 }
