@@ -349,6 +349,7 @@ int main(int argc, char **argv) {
     sim_shared = mmap(NULL, sizeof(*sim_shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (sim_shared == MAP_FAILED) return 2;
     book_prepare();
+    if (c.options.trace) setvbuf(stdout, NULL, _IOLBF, 0); /* whoever lives is a child, and may crash: each line is out */
     if (c.shrinks) return shrink(&c.options);
     if (c.all_plants) return try_plants(&c);
     return live_all(&c);
