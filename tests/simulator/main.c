@@ -4,6 +4,7 @@
  */
 #include "sim.h"
 
+#include "number.h"
 #include "probe_hook.h"
 #include <stdarg.h>
 #include <stdlib.h>
@@ -216,7 +217,7 @@ struct command {
     struct sim_options options;
     uint64_t from, to;
     double seconds;
-    bool one, shrinks, counts, reached, all_plants, progress;
+    bool shrinks, counts, reached, all_plants, progress;
     const char *edges;
 };
 
@@ -225,15 +226,44 @@ static const char usage[] = "simulator [--seeds FROM-TO | --count N] [--seconds 
                             "          [--seed N [--trace] [--steps N] [--skip A-B,C] [--without FAULTS] [--no-callback-acts]]\n"
                             "          [--shrink N] [--plant NAME | --plants]\n";
 
-static void read_skip(struct sim_options *options, const char *words) {
-    while (*words) {
-        char *end;
-        unsigned long from = strtoul(words, &end, 10), to = from;
-        if (*end == '-') to = strtoul(end + 1, &end, 10);
-        for (unsigned long i = from; i <= to && i < STEPS_MAX_OF_LIFE; i++) options->skip[i] = true;
-        if (*end != ',') return;
-        words = end + 1;
+/* "A-B", or "A" alone: *to as well. */
+static bool read_range(const char *word, size_t size, uint64_t *from, uint64_t *to) {
+    const char *dash = memchr(word, '-', size);
+    size_t head = dash ? (size_t)(dash - word) : size;
+    if (!number_read_part(word, head, 0, UINT64_MAX, from)) return false;
+    *to = *from;
+    return !dash || number_read_part(dash + 1, size - head - 1, *from, UINT64_MAX, to);
+}
+
+static bool read_skip(struct sim_options *options, const char *words) {
+    for (;;) {
+        size_t size = strcspn(words, ",");
+        uint64_t from, to;
+        if (!read_range(words, size, &from, &to)) return false;
+        for (uint64_t i = from; i <= to && i < STEPS_MAX_OF_LIFE; i++) options->skip[i] = true;
+        if (!words[size]) return true;
+        words += size + 1;
     }
+}
+
+/* FROM-TO, or one. */
+static bool read_seeds(struct command *c, const char *value) {
+    if (!read_range(value, strlen(value), &c->from, &c->to)) return false;
+    if (!strchr(value, '-')) c->to++;
+    return c->to > c->from;
+}
+
+static bool read_seconds(struct command *c, const char *value) {
+    char *end;
+    c->seconds = strtod(value, &end);
+    return *end == '\0' && c->seconds > 0;
+}
+
+static bool read_unsigned(const char *value, unsigned *number) {
+    uint64_t read;
+    if (!number_read(value, 0, UINT32_MAX, &read)) return false;
+    *number = (unsigned)read;
+    return true;
 }
 
 static bool read_plant(struct sim_options *options, const char *name) {
@@ -245,33 +275,19 @@ static bool read_plant(struct sim_options *options, const char *name) {
     return false;
 }
 
-/* @return whether it took a word. */
-static int read_value(struct command *c, const char *name, const char *value) {
-    char *end;
-    uint64_t number = strtoull(value, &end, 10);
-    if (strcmp(name, "--count") == 0)
-        c->from = 0, c->to = number;
-    else if (strcmp(name, "--seeds") == 0)
-        c->from = number, c->to = *end == '-' ? strtoull(end + 1, NULL, 10) : number + 1;
-    else if (strcmp(name, "--seed") == 0)
-        c->from = number, c->to = number + 1, c->one = true;
-    else if (strcmp(name, "--shrink") == 0)
-        c->options.seed = number, c->shrinks = true;
-    else if (strcmp(name, "--seconds") == 0)
-        c->seconds = strtod(value, NULL);
-    else if (strcmp(name, "--steps") == 0)
-        c->options.steps = (unsigned)number;
-    else if (strcmp(name, "--without") == 0)
-        c->options.without = (unsigned)number;
-    else if (strcmp(name, "--skip") == 0)
-        read_skip(&c->options, value);
-    else if (strcmp(name, "--edges") == 0)
-        c->edges = value;
-    else if (strcmp(name, "--plant") == 0)
-        return read_plant(&c->options, value);
-    else
-        return 0;
-    return 1;
+/* @return whether it is an option with a value, and this one will do. */
+static bool read_value(struct command *c, const char *name, const char *value) {
+    if (strcmp(name, "--count") == 0) return c->from = 0, number_read(value, 1, UINT64_MAX, &c->to);
+    if (strcmp(name, "--seeds") == 0) return read_seeds(c, value);
+    if (strcmp(name, "--seed") == 0) return !strchr(value, '-') && read_seeds(c, value);
+    if (strcmp(name, "--shrink") == 0) return c->shrinks = number_read(value, 0, UINT64_MAX, &c->options.seed);
+    if (strcmp(name, "--seconds") == 0) return read_seconds(c, value);
+    if (strcmp(name, "--steps") == 0) return read_unsigned(value, &c->options.steps);
+    if (strcmp(name, "--without") == 0) return read_unsigned(value, &c->options.without);
+    if (strcmp(name, "--skip") == 0) return read_skip(&c->options, value);
+    if (strcmp(name, "--plant") == 0) return read_plant(&c->options, value);
+    if (strcmp(name, "--edges") == 0) return (c->edges = value) != NULL;
+    return false;
 }
 
 static bool read_flag(struct command *c, const char *name) {
@@ -333,7 +349,7 @@ static int live_all(struct command *c) {
     double took = now_s() - start;
     printf("simulator: %llu lives, %llu violations (%.1f s, %.0f us each)\n", (unsigned long long)lives,
            (unsigned long long)breaches, took, lives ? took * 1e6 / (double)lives : 0);
-    return breaches || missing ? 1 : 0;
+    return breaches || missing || !lives ? 1 : 0;
 }
 
 int main(int argc, char **argv) {
