@@ -198,10 +198,15 @@ int main(int argc, char **argv) {
     static const struct rows *const all[] = { &good_rows, &certificate_rows, &handshake_rows, &byte_rows, &running_rows };
     struct total totals[3] = { { 0 }, { 0 }, { 0 } };
     const struct total *good = &totals[ROW_GOOD], *refused = &totals[ROW_REFUSED], *broken = &totals[ROW_BROKEN];
+    if (argc > 2 || (argc == 2 && argv[1][0] == '-')) return fputs("usage: test_badpeers [WORDS]\n", stderr), 2;
     signal(SIGPIPE, SIG_IGN); /* the peer's writes are libuv's, and its client hangs up on it */
     scene_begin();
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) run_rows(all[i], argc > 1 ? argv[1] : NULL, totals);
     scene_end();
+    if (good->row_count + refused->row_count + broken->row_count == 0) {
+        printf("\nno row has \"%s\" in its name\n", argc > 1 ? argv[1] : "");
+        return 1;
+    }
     printf("\nAMQP: the most bytes that the peer could decrypt; KiB: of lago and of OpenSSL, at the most; %zu connections\n",
            good->run_count + refused->run_count + broken->run_count);
     printf("%zu of %zu good peers open\n", right(good), good->row_count);
