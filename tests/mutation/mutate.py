@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Draw mutants, build each, run tests until one fails: mutate.py SOURCE_ROOT BUILD_DIR SCRATCH [OPTIONS of tests/mutation/run]
-mutate.py --targets BUILD_DIR: the programs that it needs.
+mutate.py --targets BUILD_DIR: the programs that it needs. mutate.py --survivors SOURCE_ROOT: whether each explanation is one.
 
 A mutant is one object, linked before the libraries, so that nothing else is built. One whose optimized object is the same as the
 original's, or as that of a mutant before, changes nothing and does not count; nor does what the compiler refuses."""
@@ -201,17 +201,32 @@ def told(mutant, text):
     return f'{mutant.path}:{mutant.line}: `{old}` -> `{new}` in `{line}`'
 
 
-def explanations():
-    """{(path, old, new, line)}: survivors has lines of FILE: `old` -> `new` in `line`  REASON."""
-    known = {}
+def explanations(root):
+    """{(path, old, new, line)}: survivors has lines of FILE: `old` -> `new` in `line`: REASON. One that explains nothing is an error."""
+    known, problems = {}, []
     with open(os.path.join(HERE, 'survivors'), encoding='utf-8') as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             match = re.fullmatch(r'(\S+?):(?:\d+:)? `(.*)` -> `(.*)` in `(.*)`: (\S.{8,})\n', line)
-            if match:
+            if match and has_line(root, match[1], match[4]):
                 known[match[1], match[2], match[3], match[4]] = match[5]
             elif line.strip() and not line.startswith('#'):
-                print(f'tests/mutation/survivors: not understood: {line.strip()}', file=sys.stderr)
+                problems.append(f'tests/mutation/survivors:{number}: {"there is no such line" if match else "not understood"}: {line.strip()}')
+    if problems:
+        sys.exit('\n'.join(problems))
     return known
+
+
+def has_line(root, path, line):
+    return os.path.exists(os.path.join(root, path)) and any(line == there.strip() for there in read(root, path).split('\n'))
+
+
+def modules_of(root, options):
+    """Those that are asked for, and have the file."""
+    wanted = options.module or list(MODULES)
+    found = [module for module in wanted if not options.file or options.file in files_of(root, module)]
+    if not found:
+        sys.exit(f'{options.file} is no file of {", ".join(wanted)}')
+    return found
 
 
 def explained(known, mutant, text):
@@ -268,6 +283,9 @@ def main():
         build = sys.argv[2]
         print(*sorted({os.path.relpath(program, build) for suite in tests_of(build).values() for program, _ in suite.values()}))
         return 0
+    if sys.argv[1] == '--survivors':
+        print(f'{len(explanations(sys.argv[2]))} survivors are explained')
+        return 0
     parser = argparse.ArgumentParser()
     parser.add_argument('paths', nargs=3)
     parser.add_argument('--module', action='append', choices=MODULES)
@@ -279,7 +297,7 @@ def main():
     parser.add_argument('--control', action='store_true')
     options = parser.parse_args()
     build = Build(*(os.path.abspath(path) for path in options.paths), options.control)
-    modules, known = options.module or list(MODULES), explanations()
+    modules, known = modules_of(build.root, options), explanations(build.root)
     if not options.list:
         layers = {path.split('/')[1] for module in modules for path in files_of(build.root, module)}
         build.measure(sorted({suite for layer in layers for suite in SUITES[layer]}))
