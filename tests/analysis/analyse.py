@@ -175,6 +175,10 @@ def main(root, build, scratch, *words):
             tools.append(words.pop(0))
         elif word != '--control':
             wanted.append(word)
+    for tool in tools:
+        if tool not in TOOLS:
+            print(f'there is no tool {tool}: {" ".join(TOOLS)}', file=sys.stderr)
+            return 2
     run, chosen = Run(root, build, scratch), tools or TOOLS
     if '--control' in sys.argv:
         return control(run, chosen)
