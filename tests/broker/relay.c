@@ -157,9 +157,9 @@ void relay_start(struct relay *relay, uv_loop_t *loop, enum relay_kind kind, con
         snprintf(relay->path, sizeof relay->path, "%s", path);
         options.path = relay->path;
     }
-    assert_int_equal(proxy_start(&relay->proxy, loop, &options), 0);
+    assert_int_equal(proxy_begin(&relay->proxy, loop, &options), 0);
     relay->port = relay->proxy.port;
 }
 
 /* libuv removes the path. */
-void relay_stop(struct relay *relay) { proxy_stop(&relay->proxy); }
+void relay_stop(struct relay *relay) { proxy_end(&relay->proxy); }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What the compiled objects of lib/ hold and want: objects.py NM data|imports LIBRARY...
+"""What the compiled objects of lib/ hold and want: objects.py NM data|imports|clashes LIBRARY...
 
 data     no data that can change: two loops in two threads share nothing.
-imports  nothing of the world: of the C library only the pure functions below, and the allocator's three in alloc.c alone."""
+imports  nothing of the world: of the C library only the pure functions below, and the allocator's three in alloc.c alone.
+clashes  no name that two of them define: a test's own library links with a static liblago, in which the names of lib/ are not hidden."""
 import re
 import subprocess
 import sys
@@ -55,10 +56,21 @@ def check_imports(nm, libraries):
             and not (name in ALLOCATOR and where.startswith('alloc.c'))]
 
 
+def check_clashes(nm, libraries):
+    owners = {}
+    for library in libraries:
+        for _, name, letter in symbols(nm, library):
+            if letter in 'TDBRC':
+                owners.setdefault(name, set()).add(library)
+    return [f'{name}: in {" and in ".join(sorted(found))}' for name, found in sorted(owners.items()) if len(found) > 1]
+
+
 def main(nm, what, *libraries):
     checked = sum(1 for library in libraries for _ in symbols(nm, library))
     if what == 'imports':
         problems = check_imports(nm, libraries)
+    elif what == 'clashes':
+        problems = check_clashes(nm, libraries)
     else:
         problems = [problem for library in libraries for problem in check_data(nm, library)]
     return tree.report(problems, checked)

@@ -34,7 +34,7 @@ static bool has_control, quitting;
 static void quit(void) {
     if (quitting) return;
     quitting = true;
-    proxy_stop(&proxy);
+    proxy_end(&proxy);
     if (has_control) uv_close((uv_handle_t *)&control, NULL);
     for (struct boss *boss = bosses; boss; boss = boss->next)
         if (!uv_is_closing(&boss->stream.handle)) uv_close(&boss->stream.handle, NULL);
@@ -219,7 +219,7 @@ int main(int argc, char **argv) {
     for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2)
         if (!read_option(&settings, argv[i], argv[i + 1])) return complain(argv[i], "not understood");
     if (!settings.options.to_port && !settings.options.to_path) return complain("--to", "[IP:]PORT is missing");
-    if ((rc = proxy_start(&proxy, loop, &settings.options)) < 0) return complain("--listen", uv_strerror(rc));
+    if ((rc = proxy_begin(&proxy, loop, &settings.options)) < 0) return complain("--listen", uv_strerror(rc));
     for (; i < argc; i++)
         if ((wrong = proxy_faults(&proxy, argv[i])) != NULL) return complain(argv[i], wrong);
     if (settings.control && (rc = listen_to(loop, settings.control)) < 0) return complain(settings.control, uv_strerror(rc));

@@ -206,7 +206,7 @@ void flow_shut(struct proxy_flow *flow) {
     uv_shutdown_t *request = need(malloc(sizeof *request));
     if (uv_shutdown(request, &flow->to->stream, on_shut) < 0) free(request); /* its receiver is gone already */
     link_read(flow, true);
-    link_look(flow->link);
+    link_settle(flow->link);
 }
 
 /* All of it has been handed on, and its sender is gone: so the receiver is told, perhaps later. */

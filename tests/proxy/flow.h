@@ -23,7 +23,7 @@ void flow_free(struct proxy_flow *flow);
 
 /* What a flow asks of its link, in proxy.c: it shall end; a direction is shut or ended; reading begins or stops. */
 void link_act(struct proxy_flow *flow, enum proxy_act act);
-void link_look(struct proxy_link *link);
+void link_settle(struct proxy_link *link);
 void link_read(struct proxy_flow *flow, bool on);
 
 #endif

@@ -70,7 +70,7 @@ static void linger(struct proxy_link *link) {
     uv_unref((uv_handle_t *)&link->linger);
 }
 
-void link_look(struct proxy_link *link) {
+void link_settle(struct proxy_link *link) {
     const struct proxy_flow *up = &link->up, *down = &link->down;
     if (uv_is_closing(&link->front.handle)) return;
     if (up->ended && down->ended && (up->shut || up->stalled) && (down->shut || down->stalled))
@@ -132,7 +132,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) {
         flow->ended = true;
     else
         flow_ended(flow, size != UV_EOF);
-    link_look(link);
+    link_settle(link);
 }
 
 void link_read(struct proxy_flow *flow, bool on) {
@@ -248,7 +248,7 @@ static int listen_at_ip(struct proxy *proxy) {
     return rc;
 }
 
-int proxy_start(struct proxy *proxy, uv_loop_t *loop, const struct proxy_options *options) {
+int proxy_begin(struct proxy *proxy, uv_loop_t *loop, const struct proxy_options *options) {
     int rc = 0;
     signal(SIGPIPE, SIG_IGN); /* libuv 1.44 raises it in uv_write; that lago never does is for other tests to show */
     *proxy = (struct proxy){ .loop = loop, .options = *options, .welcome = options->welcome, .listening = true };
@@ -264,13 +264,13 @@ int proxy_start(struct proxy *proxy, uv_loop_t *loop, const struct proxy_options
     proxy->listener.handle.data = proxy;
     if (rc == 0) rc = uv_listen(&proxy->listener.stream, BACKLOG, on_client);
     if (!options->holds_loop) uv_unref(&proxy->listener.handle);
-    if (rc < 0) proxy_stop(proxy);
+    if (rc < 0) proxy_end(proxy);
     return rc;
 }
 
 static void on_deaf(uv_handle_t *handle) { ((struct proxy *)handle->data)->listening = false; }
 
-void proxy_stop(struct proxy *proxy) {
+void proxy_end(struct proxy *proxy) {
     if (!uv_is_closing(&proxy->listener.handle)) uv_close(&proxy->listener.handle, on_deaf);
     for (struct proxy_link *link = proxy->first; link; link = link->next) drop(link, true);
 }

@@ -3,12 +3,12 @@
  * It carries bytes in order and never twice; with the same seed and the same bytes the same ones are spoilt. Works below TLS, and
  * in front of any server; what kind of frame or record passes it knows (sight.h), what is in it it does not.
  *
- *     proxy_start(&proxy, loop, &(struct proxy_options){ .to_port = 5672 });
+ *     proxy_begin(&proxy, loop, &(struct proxy_options){ .to_port = 5672 });
  *     proxy_faults(&proxy, "down slice_max=3");                                  of each link that begins from here on
  *     ... lago connects to proxy.port ...
  *     link_faults(proxy.first, "down act=reset frame=basic.deliver offset=5");   of this one, from here on
  *     ... run until proxy.first->down.fired ...
- *     proxy_stop(&proxy);                                                        run until proxy_is_gone(&proxy)
+ *     proxy_end(&proxy);                                                         run until proxy_is_gone(&proxy)
  *
  * The words, `up` (client to server) or `down` first:
  *     latency_ms=N jitter_ms=N   each piece comes so much later, plus 0 to jitter_ms; order stays
@@ -150,10 +150,10 @@ struct proxy {
 };
 
 /* The process ignores SIGPIPE from here on. @return 0, or libuv's error: the address is taken ... */
-int proxy_start(struct proxy *proxy, uv_loop_t *loop, const struct proxy_options *options);
+int proxy_begin(struct proxy *proxy, uv_loop_t *loop, const struct proxy_options *options);
 
 /* Nobody new, and all links end by RST; the loop must run until it is gone. */
-void proxy_stop(struct proxy *proxy);
+void proxy_end(struct proxy *proxy);
 bool proxy_is_gone(const struct proxy *proxy);
 
 /* From here on links lead there. */

@@ -17,7 +17,7 @@ static int setup_proxy(void **state) {
     struct fixture *f = *state;
     over_tls = f->parameters->tls != NULL;
     struct proxy_options options = { .to_port = f->parameters->port, .seed = 1 };
-    assert_int_equal(proxy_start(&proxy, &f->loop, &options), 0);
+    assert_int_equal(proxy_begin(&proxy, &f->loop, &options), 0);
     f->parameters->host = "127.0.0.1";
     f->parameters->port = proxy.port;
     return 0;
@@ -41,7 +41,7 @@ static int teardown_proxy(void **state) {
         run_until(f, f->closed);
     }
     f->name_count = 0;
-    proxy_stop(&proxy);
+    proxy_end(&proxy);
     while (!proxy_is_gone(&proxy)) uv_run(&f->loop, UV_RUN_NOWAIT);
     return teardown(state);
 }

@@ -112,7 +112,7 @@ static void begin(struct proxy_options options) {
         options.to_path = server.host;
     else
         options.to_port = server.port;
-    assert_int_equal(proxy_start(&proxy, &loop, &options), 0);
+    assert_int_equal(proxy_begin(&proxy, &loop, &options), 0);
 }
 
 /* With the faults of both directions, NULL: none; and a client. */
@@ -126,7 +126,7 @@ static void begin_with(const char *up, const char *down) {
 
 static void end(void) {
     close_client(&client);
-    proxy_stop(&proxy);
+    proxy_end(&proxy);
     peer_close(&server);
     while (!proxy_is_gone(&proxy)) uv_run(&loop, UV_RUN_NOWAIT);
     run_to_end(&loop);
