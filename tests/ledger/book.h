@@ -23,11 +23,12 @@ struct message {
  * and begins with what it is:
  *     B pid                                        somebody begins
  *     O epoch, L epoch clean                       its link is up, and lost (or, clean, closed by us in order)
+ *     C epoch                                      we begin to close it
  *     S number attempt epoch                       a message is about to be handed to lago
  *     A N R U X number attempt                     its outcome: confirmed, nacked, returned, unknown, not sent
  *     D producer number attempt redelivered epoch tag intact     a delivery
  *     K producer number attempt epoch tag          its ack is about to be handed to lago
- *     E epoch tag                                  and lago did not take it
+ *     E epoch tag error                            and lago did not take it
  *     Z                                            all is settled
  */
 struct book {

@@ -12,14 +12,18 @@ what was sent again is another one with the same number. The categories are thos
   again       sent again without a reason
   unexplained delivered twice, though whoever had it first has acknowledged it on a link that lived, or still has it; or without
               the mark of redelivery, though the node was not killed meanwhile
-  disorder    one link has brought fresh messages of a producer in another order than they were sent in"""
+  disorder    one link has brought fresh messages of a producer in another order than they were sent in
+  tags        the delivery tags of a link are not 1, 2, 3 ...
+  refused     an ack that lago did not take, though nothing says that the link had ended
+
+Where nothing was confirmed, nothing is proved: that is not good either."""
 import collections
 import glob
 import os
 import re
 import sys
 
-PROBLEMS = ('lost', 'phantom', 'false', 'unsettled', 'again', 'unexplained', 'disorder')
+PROBLEMS = ('lost', 'phantom', 'false', 'unsettled', 'again', 'unexplained', 'disorder', 'tags', 'refused')
 GOOD_REASONS = ('U', 'X', 'N', 'died')
 Delivery = collections.namedtuple('Delivery', 'time redelivered link tag')
 
@@ -44,6 +48,9 @@ class Verdict:
     def bad(self):
         return sum(map(len, self.problems.values()))
 
+    def good(self):
+        return not self.bad() and self.counts['confirmed'] > 0
+
     def line(self):
         counts = self.counts
         return (f'{counts["sent"]:,} sent, {counts["confirmed"]:,} confirmed, {counts["delivered"]:,} delivered, '
@@ -57,7 +64,10 @@ class Ledger:
         self.sent = {}                                 # (producer, number, attempt) -> outcome, '' as long as there is none
         self.deliveries = collections.defaultdict(list)  # the same -> Delivery
         self.acked = set()                             # (link, tag)
+        self.refused = []                              # (link, tag, error, time): acks that lago did not take
         self.clean = set()                             # links that were closed in order
+        self.closing = {}                              # link -> when we began to close it
+        self.last = {}                                 # link -> its last Delivery
         self.kills = []
         for path in sorted(glob.glob(os.path.join(directory, 'prod.*.led'))):
             self.read_producer(path, int(re.search(r'prod\.(\d+)\.led', path)[1]))
@@ -101,13 +111,17 @@ class Ledger:
     def read_consumer(self, path):
         life, fresh = 0, {}
         for words in lines_of(path):
-            what = words[0]
+            what, time = words[0], int(words[-1])
             if what == 'B':
                 life += 1
             elif what == 'D':
                 self.read_delivery(path, life, words, fresh)
             elif what == 'K':
                 self.acked.add(((path, life, int(words[4])), int(words[5])))
+            elif what == 'E':
+                self.refused.append(((path, life, int(words[1])), int(words[2]), words[3], time))
+            elif what == 'C':
+                self.closing[path, life, int(words[1])] = time
             elif what == 'L' and words[2] == '1':
                 self.clean.add((path, life, int(words[1])))
             elif what == 'L':
@@ -118,7 +132,11 @@ class Ledger:
         key, link = (producer, number, attempt), (path, life, epoch)
         if not intact:
             self.verdict.add('phantom', f'{key} is not as it was sent')
-        self.deliveries[key].append(Delivery(time, redelivered, link, tag))
+        before = self.last.get(link)
+        if tag != (before.tag if before else 0) + 1:
+            self.verdict.add('tags', f'{key} has tag {tag} behind {before.tag if before else "none"} at {time}')
+        self.last[link] = Delivery(time, redelivered, link, tag)
+        self.deliveries[key].append(self.last[link])
         if attempt == 1 and not redelivered:
             before = fresh.get((link, producer), (0, None))
             fresh[link, producer] = (number, key)
@@ -159,13 +177,22 @@ class Ledger:
                 why = 'twice on one link'
             elif link in self.clean and (link, before.tag) in self.acked:
                 why = 'it was acknowledged on a link that was closed in order'
+            elif link in self.clean and again.time < self.closing.get(link, 0):
+                why = 'who had it first still has it, on a link that was closed in order later'
             elif not self.is_marked(again, deliveries[:index + 1]):
                 why = 'it is not marked as redelivered'
             if why:
                 self.verdict.add('unexplained', f'{key}: {why} ({before}, {again})')
 
+    def judge_refusals(self):
+        """The end of a link is told to the channel first: until the next turn acks of it are LAGO_ECLOSED. Else they are taken."""
+        for link, tag, error, time in self.refused:
+            if error != 'LAGO_ECLOSED' or link in self.clean or link in self.last and self.last[link].time > time:
+                self.verdict.add('refused', f'tag {tag} of {link} with {error} at {time}')
+
     def judge(self):
         verdict = self.verdict
+        self.judge_refusals()
         for key, outcome in self.sent.items():
             verdict.counts[outcome or 'none'] += 1
             there = key in self.deliveries
@@ -193,14 +220,22 @@ def show(verdict, most=5):
             print(f'{kind}: {problem}')
         if len(problems) > most:
             print(f'{kind}: and {len(problems) - most} more')
+    if not verdict.counts['confirmed']:
+        print('nothing was confirmed: this proves nothing')
 
 
 def main():
+    if len(sys.argv) != 2 or sys.argv[1].startswith('-'):
+        print('check.py DIR: the ledgers that tests/ledger/run --keep DIR has left', file=sys.stderr)
+        return 2
+    if not glob.glob(os.path.join(sys.argv[1], 'prod.*.led')):
+        print(f'{sys.argv[1]}: no ledger of a producer is there (prod.N.led)', file=sys.stderr)
+        return 2
     verdict = Ledger(sys.argv[1]).judge()
     show(verdict)
     print(', '.join(f'{name} {count:,}' for name, count in sorted(verdict.counts.items())))
     print(f'ledger: {verdict.line()}')
-    return 1 if verdict.bad() else 0
+    return 0 if verdict.good() else 1
 
 
 if __name__ == '__main__':

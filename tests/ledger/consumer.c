@@ -40,7 +40,8 @@ static void note_ack(const struct delivery *d) {
 }
 
 static void hand_over(const struct delivery *d, unsigned flags) {
-    if (lago_basic_ack(c.life.ch, d->tag, flags) < 0) book_write(&c.life.book, "E %u %" PRIu64, c.life.epoch, d->tag);
+    int rc = lago_basic_ack(c.life.ch, d->tag, flags);
+    if (rc < 0) book_write(&c.life.book, "E %u %" PRIu64 " %s", c.life.epoch, d->tag, lago_error_name(rc));
 }
 
 static void ack_held(void) {

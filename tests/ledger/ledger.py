@@ -456,7 +456,7 @@ def verdict_of(options, rig):
     words = f'{verdict.line()}{words_of(rig)}; {options.queue} queue{" over TLS" if options.tls else ""}, RabbitMQ {rig.broker.version}, seed {options.seed}'
     if not options.control:
         print(f'ledger: {words}')
-        return 1 if verdict.bad() or not verdict.counts['confirmed'] else 0
+        return 0 if verdict.good() else 1
     print(f'ledger, control {options.control}: {words}: the loss was {"found" if lossy else "NOT FOUND"}')
     return 0 if lossy else 1
 

@@ -92,7 +92,9 @@ void life_leave(struct life *life) {
     uv_close((uv_handle_t *)&life->tick, NULL);
     uv_close((uv_handle_t *)&life->signal, NULL);
     uv_close((uv_handle_t *)&life->again, NULL);
-    if (life->conn) lago_connection_close(life->conn, NULL);
+    if (!life->conn) return;
+    book_write(&life->book, "C %u", life->epoch);
+    lago_connection_close(life->conn, NULL);
 }
 
 int life_run(struct life *life) {

@@ -80,6 +80,28 @@ class Check(unittest.TestCase):
         not_acked = [line for line in CONSUMER if not line.startswith('K 1 2')]
         self.expect({}, consumer=not_acked, second=['B 3 10', 'O 1 25', 'D 1 2 1 1 1 1 1 31'])
 
+    def test_a_duplicate_of_what_is_still_held(self):
+        held = [line for line in CONSUMER if not line.startswith('K 1 2')][:-1]
+        again = ['B 3 10', 'O 1 11', 'D 1 2 1 1 1 1 1 26']
+        self.expect({'unexplained': 1}, consumer=held + ['C 1 28', 'L 1 1 30'], second=again)
+        self.expect({}, consumer=held + ['C 1 25', 'L 1 1 30'], second=again)  # it was given back, and we have not heard close-ok yet
+        self.expect({}, consumer=held + ['C 1 28', 'L 1 0 30'], second=again)  # nobody knows when the link broke
+
+    def test_tags(self):
+        self.expect({'tags': 1}, consumer=[line.replace('D 1 2 1 0 1 2', 'D 1 2 1 0 1 1') for line in CONSUMER])
+        self.expect({'tags': 1}, consumer=[line.replace('D 1 2 1 0 1 2', 'D 1 2 1 0 1 3') for line in CONSUMER])
+        self.expect({'tags': 2}, consumer=[line.replace('D 1 1 1 0 1 1', 'D 1 1 1 0 1 2') for line in CONSUMER])
+
+    def test_an_ack_that_is_not_taken(self):
+        self.expect({'refused': 1}, consumer=CONSUMER[:6] + ['E 1 2 LAGO_ESTALE 24', 'L 1 0 30'])
+        self.expect({'refused': 1}, consumer=CONSUMER[:6] + ['E 1 2 LAGO_ECLOSED 24', 'L 1 1 30'])
+        self.expect({'refused': 1}, consumer=CONSUMER[:4] + ['E 1 1 LAGO_ECLOSED 21'] + CONSUMER[4:6] + ['L 1 0 30'])
+        self.expect({}, consumer=CONSUMER[:6] + ['E 1 2 LAGO_ECLOSED 24', 'L 1 0 30'])  # the channel had heard of it
+
+    def test_nothing_confirmed_proves_nothing(self):
+        self.assertTrue(self.judge().good())
+        self.assertFalse(self.judge(producer=[line.replace('A ', 'U ') for line in PRODUCER]).good())
+
     def test_a_duplicate_without_its_mark(self):
         broken, again = CONSUMER[:6] + ['L 1 0 24'], ['B 3 10', 'O 1 25', 'D 1 2 1 0 1 1 1 26']
         self.expect({'unexplained': 1}, consumer=broken, second=again)
