@@ -57,7 +57,7 @@ def allowed(path):
         names, _, reason = line.partition(':')
         if not reason.strip():
             sys.exit(f'{path}:{number}: no reason')
-        rules += [(name, number) for name in names.split()]
+        rules += names.split()
     return rules
 
 
@@ -70,11 +70,11 @@ def check(shim, allow, paths):
             used.add(name)
             continue
         name = FORTIFIED.sub(r'\1', symbol)  # has one argument more: shim.c could not stand in for it, so it has to be allowed
-        hits = [rule for rule, _ in rules if name not in names and re.fullmatch(rule.replace('*', '.*'), name)]
+        hits = [rule for rule in rules if name not in names and re.fullmatch(rule.rstrip('?').replace('*', '.*'), name)]
         used.update(hits)
         if not hits:
             unknown.append(symbol)
-    stale = sorted(rule for rule, _ in rules if rule not in used) + sorted(names - used - set(ALSO))
+    stale = sorted(rule for rule in rules if rule not in used and not rule.endswith('?')) + sorted(names - used - set(ALSO))
     for symbol in unknown:
         print(f'{symbol}: neither fails in {shim} nor is allowed by {allow}')
     for name in stale:
