@@ -1,5 +1,6 @@
 /* The lines of fault-proxy: see control.h. Must not know where they come from. */
 #include "control.h"
+#include "number.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,12 +63,20 @@ static const char *do_to_links(struct proxy *proxy, const char *what, char *whos
     char *words = next_word(whose);
     const char *wrong = NULL;
     if (strcmp(whose, "all") != 0) {
-        struct proxy_link *link = proxy_find(proxy, (unsigned)strtoul(whose, NULL, 10));
+        uint64_t number;
+        struct proxy_link *link = number_read(whose, 1, UINT32_MAX, &number) ? proxy_find(proxy, (unsigned)number) : NULL;
         return link ? do_to(link, what, words) : "there is no such link";
     }
     for (struct proxy_link *link = proxy->first; link && !wrong; link = link->next)
         if (proxy_find(proxy, link->number)) wrong = do_to(link, what, words);
     return wrong;
+}
+
+static const char *lead(struct proxy *proxy, const char *word) {
+    uint64_t port;
+    if (!number_read(word, 1, UINT16_MAX, &port)) return "not a port";
+    proxy_leads_to(proxy, (uint16_t)port);
+    return NULL;
 }
 
 bool control_line(struct proxy *proxy, const char *line, char *answer, size_t answer_size) {
@@ -84,7 +93,7 @@ bool control_line(struct proxy *proxy, const char *line, char *answer, size_t an
     else if (strcmp(what, "welcome") == 0)
         wrong = set_welcome(proxy, rest);
     else if (strcmp(what, "lead") == 0)
-        proxy_leads_to(proxy, (uint16_t)strtoul(rest, NULL, 10));
+        wrong = lead(proxy, rest);
     else if (strcmp(what, "link") == 0 || strcmp(what, "end") == 0 || strcmp(what, "go_on") == 0)
         wrong = do_to_links(proxy, what, rest);
     else if (strcmp(what, "quit") != 0)

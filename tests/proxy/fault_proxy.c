@@ -9,10 +9,12 @@
  * which is also told what happens. Ends by "quit", or by the end of that pipe.
  */
 #include "control.h"
+#include "number.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <netinet/in.h>
 #include <sys/stat.h>
 
 #define LINE_MAX_SIZE 1024
@@ -155,20 +157,34 @@ static void listen_to_stdin(uv_loop_t *loop) {
 
 /* ---------------------------------------------------------------- the command line */
 
+static const char usage[] =
+    "fault-proxy --to [IP:]PORT|PATH [--listen [IP:]PORT|PATH] [--seed N] [--control PATH] [WORDS]...\n"
+    "    WORDS, an argument for each direction, such as 'down act=reset byte=100': faults of every link (tests/proxy/proxy.h):\n"
+    "    up|down  latency_ms= jitter_ms= bytes_per_s= slice_max= flip_per_million= close_ms=\n"
+    "             act=close|reset|half_close|stall|drop|flip|tell  byte= | frame=KIND [channel=] | record=KIND\n"
+    "             nth= offset= behind=1 within=\n"
+    "    Bytes that the kernel has not sent when a reset comes are lost: fewer may arrive than \"fired\" says.\n"
+    "    Lines on standard input, if it is a pipe, or at --control: tests/proxy/control.h\n";
+
 static int complain(const char *about, const char *what) {
     fprintf(stderr, "fault-proxy: %s: %s\n", about, what);
     return 2;
 }
 
 /* "1.2.3.4:5", "[::1]:5", "5". */
-static bool read_address(const char *word, char *ip, size_t ip_size, uint16_t *port) {
+static bool read_address(const char *word, uint64_t least, char *ip, size_t ip_size, uint16_t *port) {
     const char *colon = strrchr(word, ':');
+    union {
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address;
+    uint64_t number;
     if (colon && (size_t)(colon - word) >= ip_size) return false;
     if (colon) snprintf(ip, ip_size, "%.*s", (int)(colon - word) - 2 * (*word == '['), word + (*word == '['));
-    char *end;
-    unsigned long number = strtoul(colon ? colon + 1 : word, &end, 10);
+    if (uv_ip4_addr(ip, 0, &address.v4) < 0 && uv_ip6_addr(ip, 0, &address.v6) < 0) return false;
+    if (!number_read(colon ? colon + 1 : word, least, UINT16_MAX, &number)) return false;
     *port = (uint16_t)number;
-    return *end == '\0' && number <= UINT16_MAX;
+    return true;
 }
 
 struct settings {
@@ -177,24 +193,35 @@ struct settings {
     const char *control;
 };
 
-/* @return false: it is no option, or a bad one. */
-static bool read_option(struct settings *settings, const char *option, const char *word) {
+/* @return NULL, or what is wrong. */
+static const char *read_option(struct settings *settings, const char *option, const char *word) {
+    static const char not_an_address[] = "not an address ([IP:]PORT, or a path)";
     struct proxy_options *options = &settings->options;
     if (strcmp(option, "--to") == 0 && *word == '/')
         options->to_path = word;
     else if (strcmp(option, "--to") == 0)
-        return read_address(word, settings->to_ip, sizeof settings->to_ip, &options->to_port);
+        return read_address(word, 1, settings->to_ip, sizeof settings->to_ip, &options->to_port) ? NULL : not_an_address;
     else if (strcmp(option, "--listen") == 0 && *word == '/')
         options->path = word;
     else if (strcmp(option, "--listen") == 0)
-        return read_address(word, settings->ip, sizeof settings->ip, &options->port);
+        return read_address(word, 0, settings->ip, sizeof settings->ip, &options->port) ? NULL : not_an_address;
     else if (strcmp(option, "--seed") == 0)
-        options->seed = strtoull(word, NULL, 0);
+        return number_read(word, 0, UINT64_MAX, &options->seed) ? NULL : "not a number";
     else if (strcmp(option, "--control") == 0)
         settings->control = word;
     else
-        return false;
-    return true;
+        return "there is no such option";
+    return NULL;
+}
+
+/* @return 0, or the exit code. */
+static int read_options(struct settings *settings, int argc, char **argv, int *at) {
+    const char *wrong;
+    for (; *at < argc && strncmp(argv[*at], "--", 2) == 0; *at += 2) {
+        if (*at + 1 == argc) return complain(argv[*at], "no such option, or a word is missing behind it");
+        if ((wrong = read_option(settings, argv[*at], argv[*at + 1])) != NULL) return complain(argv[*at], wrong);
+    }
+    return settings->options.to_port || settings->options.to_path ? 0 : complain("--to", "[IP:]PORT is missing");
 }
 
 static int serve(uv_loop_t *loop) {
@@ -216,9 +243,8 @@ int main(int argc, char **argv) {
     const char *wrong;
     settings.options.ip = settings.ip;
     settings.options.to_ip = settings.to_ip;
-    for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2)
-        if (!read_option(&settings, argv[i], argv[i + 1])) return complain(argv[i], "not understood");
-    if (!settings.options.to_port && !settings.options.to_path) return complain("--to", "[IP:]PORT is missing");
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) return fputs(usage, stdout), 0;
+    if ((rc = read_options(&settings, argc, argv, &i)) != 0) return rc;
     if ((rc = proxy_begin(&proxy, loop, &settings.options)) < 0) return complain("--listen", uv_strerror(rc));
     for (; i < argc; i++)
         if ((wrong = proxy_faults(&proxy, argv[i])) != NULL) return complain(argv[i], wrong);

@@ -18,7 +18,7 @@
  *     close_ms=N                 the end of this direction is handed on so much later
  * and what shall happen, once, and when:
  *     act=close                  FIN to both, behind what has passed
- *     act=reset                  RST to both
+ *     act=reset                  RST to both; the kernel forgets what it has not sent yet, so that fewer bytes may arrive than have passed
  *     act=half_close             FIN in this direction, its rest vanishes; the other direction goes on
  *     act=stall                  nothing more passes this way, and soon nothing more is read, until link_go_on
  *     act=drop                   what follows vanishes
@@ -28,7 +28,7 @@
  *     frame=KIND                 at the first byte of the next frame of this kind: a method's name ("basic.deliver"), "method", "header",
  *                                "body", "heartbeat" or "any"; with channel=N only of this channel
  *     record=KIND                the same with TLS records: "change_cipher_spec", "alert", "handshake", "application_data" or "any"
- *     nth=N                      not the next one, but the nth
+ *     nth=N                      not the next one, but the nth, from 1
  *     offset=N                   so many bytes later
  *     behind=1                   counted from its end
  *     within=N                   and 0 to N-1 bytes later, at random

@@ -498,13 +498,14 @@ static void at_paths(void **state) {
 static void words_that_are_wrong(void **state) {
     static const char *const wrong[] = { "",           "sideways act=close",     "up act=explode",   "up byte",
                                          "up byte=x",  "up frame=basic.nothing", "down record=body", "up latency_ms=99999999999",
-                                         "up speed=3", "up act=close frame=" };
+                                         "up speed=3", "up act=close frame=",    "up channel=70000", "up act=close nth=0" };
     struct proxy_faults before;
     (void)state;
     begin_with(NULL, NULL);
     before = proxy.up;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_non_null(proxy_faults(&proxy, wrong[i]));
     assert_memory_equal(&before, &proxy.up, sizeof before);
+    assert_string_equal(proxy_faults(&proxy, "up fram=x"), "there is no such word");
     assert_null(proxy_faults(&proxy, "up latency_ms=3 act=reset frame=basic.publish nth=2 channel=4"));
     assert_int_equal(proxy.up.latency_ms, 3);
     assert_int_equal(proxy.up.channel, 4);

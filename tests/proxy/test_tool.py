@@ -95,6 +95,7 @@ class Tool(unittest.TestCase):
             self.assertEqual(self.said('links')[-1], 'ok')
         self.assertEqual(self.said('new up act=fly')[-1], 'wrong: there is no such act')
         self.assertEqual(self.said('link 77 up')[-1], 'wrong: there is no such link')
+        self.assertEqual(self.said('lead 70000')[-1], 'wrong: not a port')
         self.assertEqual(self.said('dance')[-1], 'wrong: there is no such command')
         self.assertEqual(self.said('welcome hang_up')[-1], 'ok')
         with self.connect(address) as client:
@@ -130,10 +131,15 @@ class Tool(unittest.TestCase):
                 lines.close()
 
     def test_what_it_does_not_understand(self):
-        for words in (['--to', 'nowhere'], ['--listen', '1'], ['--to', '1', '--speed', '3'], ['--to', '1', 'sideways'], ['--to', '99999']):
+        for words in (['--to', 'nowhere'], ['--listen', '1'], ['--to', '1', '--speed', '3'], ['--to', '1', 'sideways'], ['--to', '99999'],
+                      ['--to', 'nohost:1'], ['--to', '1', '--seed', 'abc'], ['--to', '1', 'up channel=70000'], ['--to', '1', '--seed']):
             done = subprocess.run([PROGRAM, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
             self.assertEqual(done.returncode, 2, words)
             self.assertIn('fault-proxy: ', done.stderr)
+
+    def test_help(self):
+        done = subprocess.run([PROGRAM, '--help'], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False)
+        self.assertEqual((done.returncode, done.stdout[:12]), (0, 'fault-proxy '))
 
 
 if __name__ == '__main__':

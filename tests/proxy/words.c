@@ -93,25 +93,32 @@ static uint32_t *number_of(struct proxy_faults *faults, const char *key, size_t 
     return NULL;
 }
 
-static const char *read_pair(const char *key, size_t key_size, const char *at, size_t size, struct proxy_faults *faults) {
+static const char *read_numbered(const char *key, size_t key_size, const char *at, size_t size, struct proxy_faults *faults) {
     uint64_t value;
+    uint32_t *number = number_of(faults, key, key_size);
+    bool is_place = is_word(key, key_size, "byte") || is_word(key, key_size, "offset");
+    bool is_channel = is_word(key, key_size, "channel"), is_behind = is_word(key, key_size, "behind");
+    if (!number && !is_place && !is_channel && !is_behind) return "there is no such word";
+    if (!read_number(at, size, &value) || (number && value > UINT32_MAX)) return "not a number";
+    if (is_channel && value > UINT16_MAX) return "there is no such channel";
+    if (number == &faults->nth && value == 0) return "the first one is nth=1";
+    if (number)
+        *number = (uint32_t)value;
+    else if (is_place)
+        faults->offset = value;
+    else if (is_behind)
+        faults->behind = value != 0;
+    else
+        faults->channel = (int32_t)value;
+    return NULL;
+}
+
+static const char *read_pair(const char *key, size_t key_size, const char *at, size_t size, struct proxy_faults *faults) {
     if (is_word(key, key_size, "act")) return read_act(at, size, faults) ? NULL : "there is no such act";
     if (is_word(key, key_size, "frame")) return read_frame(at, size, faults) ? NULL : "there is no such frame";
     if (is_word(key, key_size, "record")) return read_record(at, size, faults) ? NULL : "there is no such record";
     if (is_word(key, key_size, "byte")) new_mark(faults, PROXY_AT_BYTE);
-    uint32_t *number = number_of(faults, key, key_size);
-    if (!read_number(at, size, &value) || (number && value > UINT32_MAX)) return "not a number";
-    if (number)
-        *number = (uint32_t)value;
-    else if (is_word(key, key_size, "byte") || is_word(key, key_size, "offset"))
-        faults->offset = value;
-    else if (is_word(key, key_size, "behind"))
-        faults->behind = value != 0;
-    else if (is_word(key, key_size, "channel"))
-        faults->channel = (int32_t)(value & 0xFFFF);
-    else
-        return "there is no such word";
-    return NULL;
+    return read_numbered(key, key_size, at, size, faults);
 }
 
 /* A new act begins with a clean sheet of when. */
