@@ -146,6 +146,35 @@ static void a_paused_connection_drains(void **state) {
     client_end(t);
 }
 
+/* As whoever has more to say does. */
+static void on_drain_fills(lago_connection_t *conn, void *data) {
+    (void)data;
+    assert_true(lago_connection_writable(conn));
+    note(t, "drain of %u", fill());
+}
+
+static void refused_inside_on_drain_it_drains_again(void **state) {
+    (void)state;
+    lago_parameters_t parameters = with_marks();
+    client_init(t);
+    lago_connection_options_t options = client_options(t);
+    options.parameters = &parameters;
+    options.on_drain = on_drain_fills;
+    assert_int_equal(virtual_connect(&t->v, NULL, &options), 0);
+    t->conn = t->v.conn;
+    server_handshake(&t->v);
+    journal_clear(t);
+    ch = client_open_channel(t);
+    virtual_take(&t->v, 0);
+    assert_int_equal(fill(), 5);
+    for (int round = 0; round < 3; round++) {
+        virtual_take(&t->v, lago_connection_output_size(t->conn));
+        virtual_run(&t->v);
+        assert_journal(t, "drain of 5");
+    }
+    client_end(t);
+}
+
 /* A promise to nobody keeps no loop. */
 static void without_on_drain_nothing_is_owed(void **state) {
     (void)state;
@@ -543,6 +572,7 @@ int main(void) {
         cmocka_unit_test(however_often_refused_it_drains_once),
         cmocka_unit_test(marks_that_meet_do_not_spin),
         cmocka_unit_test(a_paused_connection_drains),
+        cmocka_unit_test(refused_inside_on_drain_it_drains_again),
         cmocka_unit_test(without_on_drain_nothing_is_owed),
         cmocka_unit_test(refused_while_it_is_blocked),
         cmocka_unit_test(refused_while_the_channel_is_stopped),
