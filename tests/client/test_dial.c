@@ -303,6 +303,25 @@ static void a_lost_link_before_start_tries_the_next_address(void **state) {
     client_end(t);
 }
 
+/* Its grace is over when the link is: the next attempt may last longer. */
+static void a_write_error_is_of_its_own_attempt_only(void **state) {
+    (void)state;
+    begin(NULL);
+    t->v.address_count = 2;
+    virtual_fail_write(&t->v, BROKEN_PIPE);
+    virtual_advance(&t->v, 500);
+    virtual_lose(&t->v, RESET);
+    virtual_run(&t->v);
+    assert_int_equal(t->v.address, 1);
+    virtual_advance(&t->v, 2000);
+    assert_int_equal(client_attempt_count(t), 1); /* of the first */
+    assert_int_equal(t->v.link, VIRTUAL_CONNECTED);
+    server_handshake(&t->v);
+    virtual_advance(&t->v, 2000);
+    assert_journal(t, "open");
+    client_end(t);
+}
+
 static void a_silent_hang_up_during_login_is_a_refusal(void **state) {
     (void)state;
     begin(NULL);
@@ -416,6 +435,7 @@ int main(void) {
         cmocka_unit_test(no_deadline_is_left_once_it_is_open),
         cmocka_unit_test(a_verdict_ends_the_round),
         cmocka_unit_test(a_lost_link_before_start_tries_the_next_address),
+        cmocka_unit_test(a_write_error_is_of_its_own_attempt_only),
         cmocka_unit_test(a_silent_hang_up_during_login_is_a_refusal),
         cmocka_unit_test(what_is_no_broker_ends_the_round),
         cmocka_unit_test(operations_are_taken_at_every_step),
