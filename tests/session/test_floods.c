@@ -155,6 +155,24 @@ static void what_came_while_nobody_read_passes(void **state) {
     peer_deinit(&p);
 }
 
+/* Neither does it if it reads for a moment in between: what the first pause has brought is still there. */
+static void what_came_in_two_pauses_passes(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    const unsigned pause_ms = 200000, of_a_pause = pause_ms / 10;
+    open_with(&p, 0);
+    for (int i = 0; i < 2; i++) {
+        session_reading(&p.session, false, p.now);
+        p.now += pause_ms;
+        session_reading(&p.session, true, p.now);
+    }
+    say(&p, &floods[0], 2 * of_a_pause + BURST);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    say(&p, &floods[0], 1);
+    assert_flooded(&p, floods[0].what);
+    peer_deinit(&p);
+}
+
 /* A new link owes nothing of the old one. */
 static void each_link_is_judged_by_itself(void **state) {
     (void)state;
@@ -584,6 +602,7 @@ int main(void) {
         cmocka_unit_test(during_the_handshake_as_well),
         cmocka_unit_test(honest_heartbeats_pass),
         cmocka_unit_test(what_came_while_nobody_read_passes),
+        cmocka_unit_test(what_came_in_two_pauses_passes),
         cmocka_unit_test(each_link_is_judged_by_itself),
         cmocka_unit_test(as_many_returns_as_publishes_pass),
         cmocka_unit_test(the_count_of_returns_does_not_begin_anew),
