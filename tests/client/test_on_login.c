@@ -426,6 +426,25 @@ static void a_refresh_that_cannot_be_sent_is_still_open(void **state) {
     client_end(t);
 }
 
+/* The same of one that would never expire: nobody is asked twice for what he owes. */
+static void one_for_ever_that_cannot_be_sent_is_still_open(void **state) {
+    static char much[140000];
+    (void)state;
+    memset(much, 'x', sizeof(much) - 1);
+    open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
+    application.login.password = NULL;
+    virtual_advance(&t->v, 8000);
+    assert_journal(t, "refresh by PLAIN");
+    assert_int_equal(provide((lago_login_t){ .password = much }), LAGO_ETOOBIG);
+    virtual_advance(&t->v, 2000);
+    assert_true(virtual_saw(&t->v, "the login's credentials have expired; the application has not answered on_login"));
+    assert_journal(t, "");
+    assert_int_equal(provide((lago_login_t){ .password = "second" }), 0);
+    virtual_run(&t->v);
+    assert_update_secret(0, "second");
+    client_end(t);
+}
+
 /* The same of a successor, when there is no room for its end. */
 static void a_refresh_without_memory_may_be_given_again(void **state) {
     (void)state;
@@ -588,6 +607,7 @@ int main(void) {
         cmocka_unit_test(a_token_for_years),
         cmocka_unit_test(a_late_loop_asks_all_the_same),
         cmocka_unit_test(a_refresh_that_cannot_be_sent_is_still_open),
+        cmocka_unit_test(one_for_ever_that_cannot_be_sent_is_still_open),
         cmocka_unit_test(a_refresh_without_memory_may_be_given_again),
         cmocka_unit_test(words_of_a_refusal_are_made_printable),
         cmocka_unit_test(nothing_is_asked_of_a_connection_that_ends),
