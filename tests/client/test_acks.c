@@ -245,18 +245,31 @@ static void what_could_not_be_given_back_ends_the_link(void **state) {
     assert_true(ended > 0);
 }
 
-/* Deliveries that cross a cancel, by a broker that does not read: what is owed for them is bounded. */
-static size_t answers_until_the_end(size_t room, unsigned most) {
-    static const char deliver[] = "1 basic.deliver consumer_tag=\"c\" delivery_tag=%u\n1 header body_size=0";
-    char line[100];
+/* A consumer that was cancelled; its deliveries cross that. */
+static void cancelled(bool of_stream) {
     lago_channel_t *ch = consume(0, false);
     t->v.log_level = LAGO_LOG_WARNING;
-    assert_int_equal(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = "c" }, NULL, NULL), 0);
+    if (of_stream) {
+        lago_basic_consume_t args = { .queue = "s",
+                                      .consumer_tag = "s",
+                                      .arguments = LAGO_TABLE(LAGO_FIELD_STR("x-stream-offset", "first")),
+                                      .on_message = on_message };
+        assert_int_equal(lago_basic_consume(ch, &args, NULL, NULL), 0);
+        server_send(&t->v, "1 basic.consume-ok consumer_tag=\"s\"");
+    }
+    assert_int_equal(lago_basic_cancel(ch, &(lago_basic_cancel_t){ .consumer_tag = of_stream ? "s" : "c" }, NULL, NULL), 0);
     virtual_run(&t->v);
+}
+
+/* Deliveries to it, by a broker that does not read: what is owed for them is bounded. */
+static size_t answers_until_the_end(bool of_stream, size_t room, unsigned most) {
+    static const char deliver[] = "1 basic.deliver consumer_tag=\"%c\" delivery_tag=%u\n1 header body_size=0";
+    char line[100];
+    cancelled(of_stream);
     size_t before = t->v.alloc.live_bytes, most_bytes = 0;
     t->v.room = room;
     for (unsigned tag = 1; tag <= most && lago_connection_state(t->conn) == LAGO_CONNECTION_OPEN; tag++) {
-        (void)snprintf(line, sizeof(line), deliver, tag);
+        (void)snprintf(line, sizeof(line), deliver, of_stream ? 's' : 'c', tag);
         server_send(&t->v, line);
         if (t->v.alloc.live_bytes > most_bytes) most_bytes = t->v.alloc.live_bytes;
         virtual_forget_log(&t->v);
@@ -266,12 +279,16 @@ static size_t answers_until_the_end(size_t room, unsigned most) {
 
 static void a_broker_that_takes_no_answers_is_left(void **state) {
     (void)state;
-    assert_in_range(answers_until_the_end(0, 60000), 1 << 20, (1 << 20) + 131072);
-    assert_journal(t, "1 open; 1 close ESTALLED; channel free; close ESTALLED; connection free");
-    client_end(t);
-    assert_in_range(answers_until_the_end(SIZE_MAX, 60000), 0, 65536); /* one that takes them may send as many as it likes */
-    assert_int_equal(lago_connection_state(t->conn), LAGO_CONNECTION_OPEN);
-    client_end(t);
+    for (int of_stream = 0; of_stream < 2; of_stream++) {
+        assert_in_range(answers_until_the_end(of_stream, 0, 60000), 1 << 20, (1 << 20) + 131072);
+        assert_journal(t, "1 open; 1 close ESTALLED; channel free; close ESTALLED; connection free");
+        client_end(t);
+        /* one that takes them may send as many as it likes */
+        assert_in_range(answers_until_the_end(of_stream, SIZE_MAX, 60000), 0, 65536);
+        assert_int_equal(app.received, 0);
+        assert_int_equal(lago_connection_state(t->conn), LAGO_CONNECTION_OPEN);
+        client_end(t);
+    }
 }
 
 /* Behind cancel-ok a broker that counts well has none left; a few are given back, and without end they are a flood. */
