@@ -284,6 +284,22 @@ static void operations_complete_before_the_goodbye_is_answered(void **state) {
     client_end(t);
 }
 
+/* One that was given up is owed no longer: nothing else would send the goodbye before the deadline ends it. */
+static void the_goodbye_waits_for_no_operation_that_has_timed_out(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(lago_basic_qos(ch, &(lago_basic_qos_t){ .timeout_ms = 500 }, noted_done, probe(t, "qos")), 0);
+    assert_int_equal(lago_channel_close(ch, &(lago_close_t){ .timeout_ms = 5000 }), 0);
+    virtual_advance(&t->v, 499);
+    assert_false(saw("C> 1 channel.close *"));
+    virtual_advance(&t->v, 1);
+    assert_journal(t, "qos ETIMEDOUT");
+    assert_true(saw("C> 1 channel.close *"));
+    server_send(&t->v, "1 channel.close-ok");
+    assert_journal(t, "1 close ECLOSED; channel free");
+    client_end(t);
+}
+
 static void two_goodbyes_of_a_channel_may_cross(void **state) {
     (void)state;
     begin();
@@ -310,6 +326,17 @@ static void a_channel_without_an_answer_ends_at_its_deadline(void **state) {
     assert_journal(t, "");
     lago_channel_t *again = client_channel(t);
     assert_int_equal(lago_channel_number(again), 1);
+    client_end(t);
+}
+
+/* What it wanted to say is no reason of its end, and no reason to be silent about it. */
+static void a_goodbye_in_words_without_an_answer_is_told_too(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(lago_channel_close(ch, &(lago_close_t){ .reply_text = "enough", .timeout_ms = 500 }), 0);
+    virtual_advance(&t->v, 500);
+    assert_journal(t, "1 close ETIMEDOUT; channel free");
+    assert_string_equal(lago_channel_reason(ch)->reply_text, "");
     client_end(t);
 }
 
@@ -460,8 +487,10 @@ int main(void) {
         cmocka_unit_test(a_channel_awaits_its_confirms),
         cmocka_unit_test(a_channel_that_is_opening_closes_by_on_open),
         cmocka_unit_test(operations_complete_before_the_goodbye_is_answered),
+        cmocka_unit_test(the_goodbye_waits_for_no_operation_that_has_timed_out),
         cmocka_unit_test(two_goodbyes_of_a_channel_may_cross),
         cmocka_unit_test(a_channel_without_an_answer_ends_at_its_deadline),
+        cmocka_unit_test(a_goodbye_in_words_without_an_answer_is_told_too),
         cmocka_unit_test(a_channel_that_does_not_open_ends_at_its_deadline),
         cmocka_unit_test(what_was_told_as_not_sent_never_leaves),
         cmocka_unit_test(what_may_still_leave_is_unknown),
