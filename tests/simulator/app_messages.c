@@ -33,8 +33,22 @@ static struct sim_body make_body(struct life *life, struct post *post) {
     return body;
 }
 
+/* on_drain must follow, or the end. */
+void app_refused(struct sim_channel *ch, int64_t rc) {
+    if (rc != LAGO_EAGAIN) return;
+    COUNT(publish_eagain);
+    ch->conn->drain_owed = true;
+}
+
+/* on_ready must follow; on_drain too if it was the output, and it may come if that is full when the window is open again. */
+static void note_closed(struct sim_channel *ch) {
+    struct sim_conn *conn = ch->conn;
+    ch->publishing->ready_owed = conn->drain_may_come = true;
+    conn->drain_owed = conn->drain_owed || !lago_connection_writable(conn->h);
+}
+
 static void accepted(struct life *life, struct post *post, int64_t rc, bool lent) {
-    if (rc == LAGO_EAGAIN) COUNT(publish_eagain);
+    app_refused(post->ch, rc);
     TRACE(life, "    publish on channel %u = %lld (message %llu, %zu bytes)", post->ch->number, (long long)rc,
           (unsigned long long)post->id, post->size);
     if (rc < 0) return;
@@ -123,7 +137,7 @@ static void publisher_batch(struct life *life, struct sim_channel *ch) {
     TRACE(life, "    lago_publisher_publish_batch of %zu = %lld", count, (long long)taken);
     COUNT(batches);
     for (int64_t i = 0; i < taken; i++) publisher_accept(ch, posts[i], first ? (int64_t)first + i : 0);
-    if (taken == LAGO_EAGAIN || (taken >= 0 && (size_t)taken < count)) ch->publishing->ready_owed = true;
+    if (taken == LAGO_EAGAIN || (taken >= 0 && (size_t)taken < count)) note_closed(ch);
 }
 
 static void publisher_act(struct life *life, struct sim_channel *ch) {
@@ -157,7 +171,7 @@ static void publisher_act(struct life *life, struct sim_channel *ch) {
         rc = CALL(life, lago_publisher_publish_message(ch->publisher, &message, post));
     }
     TRACE(life, "    lago_publisher_publish on channel %u = %lld", ch->number, (long long)rc);
-    if (rc == LAGO_EAGAIN) ch->publishing->ready_owed = true;
+    if (rc == LAGO_EAGAIN) note_closed(ch);
     if (rc >= 0) publisher_accept(ch, post, rc);
 }
 
@@ -364,6 +378,7 @@ static void call(struct life *life, struct sim_channel *ch) {
     lago_rpc_call_t args = { .routing_key = some_key(c), .body = { book_body(post->id, post->size, body_room), post->size } };
     int64_t rc = CALL(life, lago_rpc_call(ch->rpc, &args, told_reply, post));
     TRACE(life, "    lago_rpc_call on channel %u = %lld (message %llu)", ch->number, (long long)rc, (unsigned long long)post->id);
+    app_refused(ch, rc);
     if (rc < 0) return;
     COUNT(calls);
     size_t earlier = 0;
@@ -390,13 +405,24 @@ static void forward(struct life *life, struct sim_channel *ch) {
     lago_forward_t args = { .exchange = "", .routing_key = some_key(life->c) };
     int64_t rc = CALL(life, lago_message_forward(ch->h, life->kept[i], &args, post->owed ? told_published : NULL, post));
     TRACE(life, "    lago_message_forward on channel %u = %lld", ch->number, (long long)rc);
+    app_refused(ch, rc);
     if (rc < 0) return;
     if (life->kept_of[i] != ch->conn) life->kept_of[i]->across = true;
     book_accept(post, rc);
     COUNT(forwarded);
 }
 
-void app_post_publish(struct life *life, struct sim_channel *ch) { publish(life, ch); }
+/* As producers do: until it is too much again. */
+void app_go_on(struct life *life, struct sim_conn *conn) {
+    for (struct sim_channel *ch = conn->channels; ch; ch = ch->next)
+        for (uint64_t n = ch->h && !ch->ended_told ? roll(life->c, 8) : 0; n > 0 && !conn->drain_owed; n--) publish(life, ch);
+}
+
+bool app_waits(const struct sim_conn *conn) {
+    for (const struct sim_channel *ch = conn->channels; ch; ch = ch->next)
+        if (ch->publisher && ch->publishing->ready_owed) return true;
+    return false;
+}
 
 void app_message_act(struct life *life, struct sim_channel *ch) {
     uint64_t what = roll(life->c, 100);

@@ -277,11 +277,13 @@ void book_check_calm(struct life *life) {
         if (!is_calm(conn) || has_paused(conn)) continue; /* who is paused may have halted all */
         COUNT(calm_points);
         if (lago_connection_output_size(conn->h) > 0) sim_broken(life, "output waits, and nothing is in its way");
+        if (conn->drain_owed) sim_broken(life, "on_drain was promised, and never came");
         for (const struct request *request = conn->requests; request; request = request->next)
             if (!request->done) sim_broken(life, "%s was never answered", request->name);
         for (struct sim_channel *ch = conn->channels; ch; ch = ch->next) {
             bool open = ch->h && lago_channel_state(ch->h) == LAGO_CHANNEL_OPEN && ch->model;
             if (!open || ch->model->state != MODEL_CHANNEL_OPEN || ch->model->link != conn->link) continue;
+            if (ch->publisher && ch->publishing->ready_owed) sim_broken(life, "on_ready was promised, and never came");
             check_records(life, ch);
             check_consumers(life, ch);
             check_posts(life, ch);

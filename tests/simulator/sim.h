@@ -87,7 +87,7 @@ size_t sim_code_index(int code); /* CODES_MAX - 1: unknown */
     XX(ack_dropped) XX(ack_doubled) XX(publish_dropped) XX(publish_doubled) XX(body_flipped) XX(delivery_flipped)                \
         XX(confirm_shifted) XX(confirm_lost) XX(not_sent_lie) XX(redelivered_flipped) XX(leak) XX(busy) XX(deaf_clock)           \
             XX(late_heartbeat) XX(close_twice) XX(frame_after_close) XX(secret_logged) XX(told_twice) XX(not_told)               \
-                XX(told_inside)
+                XX(told_inside) XX(drain_lost)
 
 /* clang-format on */
 
@@ -217,9 +217,11 @@ struct sim_conn {
     bool end_asked; /* close, abort */
     bool halted;    /* pause was called */
     bool fast;
-    bool across;        /* a body of its memory may be in another's output */
-    bool lied;          /* the peer's bytes are not the broker's any more */
-    bool memory_failed; /* so that not all that was accepted need have gone well */
+    bool across;         /* a body of its memory may be in another's output */
+    bool lied;           /* the peer's bytes are not the broker's any more */
+    bool drain_owed;     /* a publish was refused since on_drain came last */
+    bool drain_may_come; /* as well for a publisher that waits for its window */
+    bool memory_failed;  /* so that not all that was accepted need have gone well */
     enum model_refusal refusal;
     lago_tune_t offered;
     uint64_t high_water, message_size_max;
@@ -354,7 +356,9 @@ void app_settle_some(struct life *life, struct sim_channel *ch);
 struct request *request_new(struct sim_conn *conn, struct sim_channel *ch, const char *name);
 void request_keep(struct request *request, int64_t rc); /* it was accepted, or not */
 struct sim_conn *app_conn(struct life *life);
-void app_post_publish(struct life *life, struct sim_channel *ch);
+void app_refused(struct sim_channel *ch, int64_t rc);     /* a publish of any kind, if it was */
+void app_go_on(struct life *life, struct sim_conn *conn); /* a publish would be taken again */
+bool app_waits(const struct sim_conn *conn);              /* one of its publishers, for on_ready */
 const char *app_queue(struct life *life, const struct sim_channel *ch);
 
 /* Around every call of the library. */

@@ -121,11 +121,25 @@ void told_unblocked(lago_connection_t *h, void *data) {
     sim_leave(life, conn);
 }
 
+static void go_on(struct life *life, struct sim_conn *conn) {
+    struct chance chance = { chance_mix(life->options->seed, UINT64_C(0xd4a1) + life->callbacks * 2) };
+    struct chance *before = life->c;
+    if (life->options->no_callback_acts || !percent(&chance, 30)) return;
+    life->c = &chance;
+    app_go_on(life, conn);
+    life->c = before;
+}
+
 void told_drain(lago_connection_t *h, void *data) {
     struct sim_conn *conn = data;
+    if (planted(conn->life, PLANT_drain_lost)) return;
     struct life *life = sim_enter(conn, "on_drain");
     if (!lago_connection_writable(h)) sim_broken(life, "on_drain, and a publish would be refused");
+    if (!conn->drain_owed && !conn->drain_may_come) sim_broken(life, "on_drain that nobody was promised");
+    conn->drain_owed = false;
+    conn->drain_may_come = app_waits(conn);
     COUNT(drains);
+    go_on(life, conn);
     sim_leave(life, conn);
 }
 
@@ -352,6 +366,7 @@ static void serve(struct life *life, struct sim_channel *ch, const lago_message_
     lago_basic_publish_t args = { .body = { book_body(reply->id, size, room), size } };
     int64_t rc = CALL(life, lago_rpc_reply(ch->h, message, &args, NULL, NULL));
     TRACE(life, "         lago_rpc_reply = %lld", (long long)rc);
+    app_refused(ch, rc);
     if (rc >= 0) book_accept(reply, rc);
 }
 
