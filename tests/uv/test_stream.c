@@ -1,8 +1,9 @@
 /*
- * The stream, over every way that there is: full send buffers, reset peers without SIGPIPE, buffers that are kept, one read for
- * each wake-up.
+ * The stream, over every way that there is: full send buffers, reset peers without SIGPIPE, signals, buffers that are kept, one
+ * read for each wake-up.
  */
 #include "way.h"
+#include <errno.h>
 #include <lago/connection.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +21,30 @@
 #define PATIENCE_NS UINT64_C(10000000000)
 #define READ_SIZE   4096
 #define RECORD      16384 /* of TLS: comes whole or not at all */
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+static unsigned signals_left; /* so many calls are interrupted */
+
+/* The linker leads lago's calls here: --wrap=sendmsg. */
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags) {
+    if (signals_left == 0) return __real_sendmsg(fd, message, flags);
+    signals_left--;
+    errno = EINTR;
+    return -1;
+}
+
+static void count_poll(uv_handle_t *handle, void *count) {
+    if (uv_handle_get_type(handle) == UV_POLL && uv_is_active(handle)) ++*(unsigned *)count;
+}
+
+/* Whoever waits for a send buffer to be empty is woken again and again while it is. */
+static unsigned waiting_for_room(struct way_room *room) {
+    unsigned count = 0;
+    uv_walk(&room->loop, count_poll, &count);
+    return count;
+}
 
 /* Until the kernel takes no more. */
 static void fill(struct way_room *room) {
@@ -59,9 +85,11 @@ static void big_output_to_a_slow_reader(void **state) {
     assert_true(waiting);
     run_a_while(&room.loop);
     assert_int_equal(taken(&room, &waiting), stalled);
+    assert_int_equal(waiting_for_room(&room), 1);
 
     peer_read(&room.peer);
     run_until_size(&room.loop, &room.peer.received_size, BIG);
+    assert_int_equal(waiting_for_room(&room), 0);
     assert_int_equal(room.conn->output_done, BIG);
     assert_memory_equal(room.peer.received, data, PEER_KEPT);
     assert_int_equal(room.conn->counts[FAKE_WRITE_FAILED], 0);
@@ -100,6 +128,24 @@ static void everything_of_a_turn_leaves_in_one_write(void **state) {
     uv_run(&room.loop, UV_RUN_NOWAIT);
     assert_int_equal(room.conn->counts[FAKE_WRITTEN], 1);
     assert_int_equal(room.conn->output_done, 250);
+    way_leave(&room, true);
+}
+
+/* It is no fault of the link's, and nobody hears of it. */
+static void a_signal_in_a_write_is_nothing(void **state) {
+    (void)state;
+    struct way_room room;
+    way_enter(&room, (struct peer){ .echo = false }, READ_SIZE);
+    signals_left = 3;
+    fake_send(room.conn, "frame", 5);
+    uv_run(&room.loop, UV_RUN_NOWAIT);
+    unsigned left = signals_left;
+    signals_left = 0;
+    assert_int_equal(room.conn->counts[FAKE_WRITE_FAILED], 0);
+    assert_int_equal(left, 0);
+    run_until_size(&room.loop, &room.peer.received_size, 5);
+    assert_int_equal(room.conn->counts[FAKE_WRITTEN], 1);
+    assert_int_equal(room.conn->counts[FAKE_LOST], 0);
     way_leave(&room, true);
 }
 
@@ -288,6 +334,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(big_output_to_a_slow_reader, way_begin, way_end),
         cmocka_unit_test_setup_teardown(what_the_peer_takes_is_seen, way_begin, way_end),
         cmocka_unit_test_setup_teardown(everything_of_a_turn_leaves_in_one_write, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(a_signal_in_a_write_is_nothing, way_begin, way_end),
         cmocka_unit_test_setup_teardown(echo_is_intact, way_begin, way_end),
         cmocka_unit_test_setup_teardown(one_read_for_each_wake_up, way_begin, way_end),
         cmocka_unit_test_setup_teardown(input_that_is_not_taken_stays, way_begin, way_end),
