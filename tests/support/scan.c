@@ -2,9 +2,11 @@
 #include "scan.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define MASK 0xa5u
@@ -155,4 +157,39 @@ size_t scan_memory(const struct needle *needles, size_t count, bool tell) {
     close(pagemap);
     close(mem);
     return found;
+}
+
+/* ---------------------------------------------------------------- a stack of its own */
+
+#define OWN_STACK_SIZE ((size_t)1 << 20)
+
+/* What a thread does at its end, a sanitizer's included, overwrites no more than this. */
+#define OWN_STACK_MARGIN ((size_t)1 << 16)
+
+struct own_call {
+    void (*deed)(void *data);
+    void *data;
+};
+
+static void *call_below_the_margin(void *data) {
+    const struct own_call *call = data;
+    uint8_t margin[OWN_STACK_MARGIN];
+    __asm__ volatile("" : : "r"(margin) : "memory"); /* else there would be none */
+    call->deed(call->data);
+    __asm__ volatile("" : : "r"(margin) : "memory");
+    return NULL;
+}
+
+void scan_on_own_stack(void (*deed)(void *data), void *data) {
+    static void *stack;
+    struct own_call call = { deed, data };
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (stack) munmap(stack, OWN_STACK_SIZE);
+    stack = mmap(NULL, OWN_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack == MAP_FAILED || pthread_attr_init(&attributes) != 0 ||
+        pthread_attr_setstack(&attributes, stack, OWN_STACK_SIZE) != 0 ||
+        pthread_create(&thread, &attributes, call_below_the_margin, &call) != 0 || pthread_join(thread, NULL) != 0)
+        fail("a stack");
+    pthread_attr_destroy(&attributes);
 }

@@ -346,6 +346,23 @@ static void the_scan_finds_what_is_there(void **state) {
     }
 }
 
+static void leaves_it(void *needle) {
+    char on_stack[NEEDLE_MAX + 1];
+    needle_copy(needle, on_stack, false);
+    __asm__ volatile("" : : "r"(on_stack) : "memory");
+}
+
+static void nothing(void *data) { (void)data; }
+
+static void the_scan_finds_what_was_left_on_a_stack(void **state) {
+    (void)state;
+    begin(TAKES_LOGINS, "PLAIN");
+    scan_on_own_stack(leaves_it, &app.needles[PASSWORD]);
+    assert_true(scan_memory(&app.needles[PASSWORD], 1, false) >= 1);
+    scan_on_own_stack(nothing, NULL);
+    assert_nowhere();
+}
+
 static void by_callback(const char *mechanism, bool later) {
     begin(TAKES_LOGINS, mechanism);
     app.later = later;
@@ -462,10 +479,11 @@ static void by_url_there_is_one_copy(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_scan_finds_what_is_there),     cmocka_unit_test(by_callback_it_is_nowhere),
-        cmocka_unit_test(an_answered_challenge_is_nowhere), cmocka_unit_test(a_refused_one_is_nowhere),
-        cmocka_unit_test(an_unsent_one_is_nowhere),         cmocka_unit_test(its_successor_is_nowhere),
-        cmocka_unit_test(by_value_there_is_one_copy),       cmocka_unit_test(by_url_there_is_one_copy),
+        cmocka_unit_test(the_scan_finds_what_is_there), cmocka_unit_test(the_scan_finds_what_was_left_on_a_stack),
+        cmocka_unit_test(by_callback_it_is_nowhere),    cmocka_unit_test(an_answered_challenge_is_nowhere),
+        cmocka_unit_test(a_refused_one_is_nowhere),     cmocka_unit_test(an_unsent_one_is_nowhere),
+        cmocka_unit_test(its_successor_is_nowhere),     cmocka_unit_test(by_value_there_is_one_copy),
+        cmocka_unit_test(by_url_there_is_one_copy),
     };
     return cmocka_run_group_tests(tests, start_broker, stop_broker);
 }
