@@ -2,6 +2,7 @@
 #include "alloc.h"
 #include "fail_alloc.h"
 #include "proxy.h"
+#include "scan.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -239,6 +240,50 @@ static void without_memory_nothing_is_left(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- the password */
+
+#define OFFERS_A_LOGIN "\5\2\0\2"
+#define WANTS_A_LOGIN  "\5\2"
+
+struct asking {
+    lago_proxy_t how;
+    int rc;
+};
+
+/* What is said by then has the password in it. */
+static void log_in(void *data) {
+    struct asking *asking = data;
+    asking->rc = proxy_start(&proxy, &mem_default, &asking->how, "h", 5672);
+    if (asking->rc < 0 || asking->how.type != LAGO_PROXY_SOCKS5) return;
+    chunks_consume(&proxy.out, sizeof(OFFERS_A_LOGIN) - 1);
+    asking->rc = proxy_input(&proxy, (const uint8_t *)WANTS_A_LOGIN, sizeof(WANTS_A_LOGIN) - 1, &reason);
+}
+
+/* Once it has left it is nowhere, not on a stack either. */
+static void the_password_is_nowhere(void **state) {
+    static const lago_proxy_type_t types[] = { LAGO_PROXY_SOCKS5, LAGO_PROXY_HTTP };
+    struct needle needles[2];
+    char password[NEEDLE_MAX + 1];
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        needle_random(&needles[0], "the password", 40);
+        struct needle login;
+        needle_begin(&login, "the login");
+        needle_add(&login, "me:", 3);
+        needle_add_needle(&login, &needles[0]);
+        needle_base64(&needles[1], "the login in base64", &login);
+        needle_copy(&needles[0], password, false);
+        struct asking asking = { .how = { .type = types[i], .username = "me", .password = password } };
+        scan_on_own_stack(log_in, &asking);
+        assert_int_equal(asking.rc, 0);
+        assert_true(scan_memory(&needles[i], 1, false) >= 1); /* it waits */
+        chunks_consume(&proxy.out, proxy.out.size);
+        proxy_stop(&proxy);
+        mem_wipe(password, sizeof(password));
+        assert_int_equal(scan_memory(needles, 2, true), 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(socks_lets_through),
@@ -248,6 +293,7 @@ int main(void) {
         cmocka_unit_test(http_lets_through),
         cmocka_unit_test(http_refuses),
         cmocka_unit_test(without_memory_nothing_is_left),
+        cmocka_unit_test(the_password_is_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
