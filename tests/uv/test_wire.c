@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -205,6 +206,29 @@ static void a_full_kernel_takes_nothing(void **state) {
     peer_read(&room.peer); /* and then it takes more */
     run_until_size(&room.loop, &room.peer.received_size, size);
     way_leave(&room, false);
+    free(data);
+}
+
+/* The kernel's buffer is empty for a moment, until the loop finds that there is room; TLS has more for it, of which nobody is told. */
+static void what_tls_holds_back_is_waiting(void **state) {
+    (void)state;
+    struct way_room room;
+    const size_t size = (size_t)16 * 1024 * 1024;
+    static uint8_t some[65536];
+    bool waiting = false;
+    int fd;
+    if (!way_is_tls()) skip();
+    uint8_t *data = way_pattern(size);
+    way_enter(&room, (struct peer){ .asleep = true }, READ_SIZE);
+    const struct transport *transport = &room.conn->transport;
+    fake_send(room.conn, data, size);
+    for (int i = 0; i < 20; i++) push(&room);
+    room.conn->output_size = room.conn->output_done; /* that was all */
+    assert_int_equal(uv_fileno(&room.peer.clients[0].uv.handle, &fd), 0);
+    while (recv(fd, some, sizeof some, MSG_DONTWAIT) > 0) continue;
+    (void)transport->ops->taken(transport->self, &waiting);
+    assert_true(waiting);
+    way_leave(&room, true);
     free(data);
 }
 
@@ -530,6 +554,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(single_bytes_add_up, way_begin, way_end),
         cmocka_unit_test_setup_teardown(pushed_bytes_leave_at_once, way_begin, way_end),
         cmocka_unit_test_setup_teardown(a_full_kernel_takes_nothing, way_begin, way_end),
+        cmocka_unit_test_setup_teardown(what_tls_holds_back_is_waiting, way_begin, way_end),
         cmocka_unit_test_setup_teardown(a_push_that_fails_is_told_in_the_next_turn, way_begin, way_end),
         cmocka_unit_test_setup_teardown(there_is_nothing_to_push_to, way_begin, way_end),
         cmocka_unit_test_setup_teardown(nobody_stands_between, way_begin, way_end),
