@@ -39,8 +39,8 @@ uint64_t bytes_hash(const void *bytes, size_t size);
 size_t scan_memory(const struct needle *needles, size_t count, bool tell);
 
 /*
- * Do it on a stack that nobody uses afterwards, until the next call: what it has left there is still there for a scan, whatever the
- * compiler made of its frames. In a thread of its own: cmocka's asserts are not for there.
+ * Do it on a stack that nobody uses afterwards, until the next call: what it has left there is still there for a scan, whatever
+ * the compiler made of its frames. In a thread of its own: cmocka's asserts are not for there.
  */
 void scan_on_own_stack(void (*deed)(void *data), void *data);
 

@@ -209,7 +209,7 @@ static void a_full_kernel_takes_nothing(void **state) {
     free(data);
 }
 
-/* The kernel's buffer is empty for a moment, until the loop finds that there is room; TLS has more for it, of which nobody is told. */
+/* The kernel is empty for a moment, until the loop finds that there is room; TLS has more for it, of which nobody is told. */
 static void what_tls_holds_back_is_waiting(void **state) {
     (void)state;
     struct way_room room;
