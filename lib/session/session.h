@@ -26,7 +26,7 @@ struct session_settings {
     uint16_t channel_max;       /* the limit until tuning says less */
     uint64_t message_size_max;  /* a larger message ends its channel with 311 */
     uint64_t assembly_size_max; /* so does one that no longer fits beside those under way; 0: no limit */
-    uint32_t write_timeout_ms;  /* 0: 2 x heartbeat; LAGO_NO_TIMEOUT: none */
+    uint32_t write_timeout_ms;  /* 0: 2 x heartbeat, or 120 s without; LAGO_NO_TIMEOUT: none */
     session_trace_fn trace;     /* NULL: none */
     void *trace_data;
 };
