@@ -26,8 +26,10 @@ static void give_up(lago_connection_t *conn, struct deadline *self) {
 /* Unless nobody has read whether it still is: because the application has paused, or because the loop is late. */
 static void blocked_too_long(lago_connection_t *conn, struct deadline *self) {
     if (conn->halted) return; /* dispatch_watch_blocked */
-    bool late = conn->transport.ops->unread(conn->transport.self);
-    if (!late || deadline_set(conn, self, READ_IN_MS, give_up) < 0) give_up(conn, self);
+    if (conn->transport.ops->unread(conn->transport.self))
+        (void)deadline_set(conn, self, READ_IN_MS, give_up); /* it has just left room */
+    else
+        give_up(conn, self);
 }
 
 void dispatch_watch_blocked(lago_connection_t *conn) {

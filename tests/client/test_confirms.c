@@ -462,6 +462,30 @@ static void a_return_out_of_order_is_found(void **state) {
     teardown(&f);
 }
 
+/* The newest that came back is one of those set aside, and so are some behind it. */
+static void returns_among_those_set_aside(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    for (uint64_t n = 1; n <= 1024; n++) {
+        (void)publish(&f.c, true, "k", n, callback);
+        if (n == 100 || n == 200 || n == 300 || n > 1000) continue;
+        assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
+        expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+    }
+    publish_many(&f.c, 200); /* there is no room: the older half goes */
+    assert_int_equal(f.c.straggler_count, 3);
+    assert_true(came_back(&f.c, text("ex"), text("k"), 200, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 0);
+    assert_true(came_back(&f.c, text("ex"), text("k"), 100, 0, REPLY_NO_ROUTE));
+    assert_true(came_back(&f.c, text("ex"), text("k"), 300, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 0);
+    assert_false(came_back(&f.c, text("ex"), text("k"), 200, 0, REPLY_NO_ROUTE));
+    assert_true(came_back(&f.c, text("ex"), text("k"), 1010, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 0);
+    teardown(&f);
+}
+
 /* "ab" + "c" and "a" + "bc" are different routes. */
 static void a_route_is_exchange_and_key(void **state) {
     struct fixture f;
@@ -658,6 +682,7 @@ int main(void) {
         cmocka_unit_test(a_return_belongs_to_the_oldest_equal_publish),
         cmocka_unit_test(returns_in_order_pass_nothing),
         cmocka_unit_test(a_return_out_of_order_is_found),
+        cmocka_unit_test(returns_among_those_set_aside),
         cmocka_unit_test(a_route_is_exchange_and_key),
         cmocka_unit_test(a_return_is_known_by_its_body),
         cmocka_unit_test(a_returned_publish_says_why),

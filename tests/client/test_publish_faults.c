@@ -333,6 +333,25 @@ static void confirms_that_settle_nothing_are_counted(void **state) {
     client_end(t);
 }
 
+/* Each is looked for among all that are open. */
+static void returns_of_what_is_not_awaited_are_counted(void **state) {
+    static const char back[] = "1 basic.return reply_code=312 routing_key=\"q\"\n1 header body_size=0";
+    (void)state;
+    begin(true);
+    lago_basic_publish_t args = { .routing_key = "q", .mandatory = true, .body = { "x", 1 } };
+    for (unsigned i = 0; i < 8 * 1024; i++) assert_true(lago_basic_publish(ch, &args, NULL, NULL) > 0);
+    virtual_run(&t->v);
+    for (unsigned i = 0; i < 10000 / 9; i++) server_send(&t->v, back); /* each is as bad as itself and eight more */
+    assert_int_equal(lago_connection_state(t->conn), LAGO_CONNECTION_OPEN);
+    journal_clear(t);
+    server_send(&t->v, back);
+    server_send(&t->v, "0 connection.close-ok");
+    assert_journal(t, "1 close EPROTOCOL; channel free; close EPROTOCOL; connection free");
+    assert_string_equal(lago_connection_reason(t->conn)->detail,
+                        "the broker floods us: more than 10000 returns of what is not awaited");
+    client_end(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffers_may_go_at_once),
@@ -341,6 +360,7 @@ int main(void) {
         cmocka_unit_test(without_memory_both_count_alike),
         cmocka_unit_test(a_million_are_settled_by_one),
         cmocka_unit_test(confirms_that_settle_nothing_are_counted),
+        cmocka_unit_test(returns_of_what_is_not_awaited_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
