@@ -477,6 +477,8 @@ static void returns_among_those_set_aside(void **state) {
     assert_int_equal(f.c.straggler_count, 3);
     assert_true(came_back(&f.c, text("ex"), text("k"), 200, 0, REPLY_NO_ROUTE));
     assert_int_equal(passed, 0);
+    assert_false(came_back(&f.c, text("ex"), text("none"), 200, 0, REPLY_NO_ROUTE));
+    assert_int_equal(passed, 1 + 224 + 2); /* 300, and from 1001 to 1224; then the other two */
     assert_true(came_back(&f.c, text("ex"), text("k"), 100, 0, REPLY_NO_ROUTE));
     assert_true(came_back(&f.c, text("ex"), text("k"), 300, 0, REPLY_NO_ROUTE));
     assert_int_equal(passed, 0);
