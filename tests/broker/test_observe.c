@@ -31,7 +31,8 @@ static void a_life_in_figures(void **state) {
     }
     lago_basic_publish_t lost = { .routing_key = "lago.nowhere", .mandatory = true, .body = { "x", 1 } };
     assert_int_equal(lago_basic_publish(f->ch, &lost, on_outcome, label("lost")), 21);
-    run_until(f, lago_connection_counters(f->conn).acked == 20 && has_event(f, "lost #21 returned"));
+    run_until(f, lago_connection_counters(f->conn).acked == 20 && lago_connection_counters(f->conn).confirmed == 20 &&
+                     has_event(f, "lost #21 returned"));
     assert_true(lago_connection_dump(f->conn, page, sizeof page) < sizeof page);
     assert_non_null(strstr(page, "channel 1 open, 21 published"));
     assert_non_null(strstr(page, "unconfirmed: 0"));
