@@ -249,7 +249,7 @@ __attribute__((always_inline)) static inline bool short_step(struct session *s, 
     if (s->state != SESSION_OPEN || s->settings.trace || s->input_size < FRAME_HEADER_SIZE) return false;
     struct last_delivery *last = *place_of(s);
     if (last && last->alike && looks_like(last, s->input, s->input_size) && alike_step(s, last, event)) return true;
-    return first_step(s, event);
+    return s->input[0] == FRAME_METHOD && first_step(s, event); /* else a piece of a body, of which there may be many */
 }
 
 bool delivery_step(struct session *s, struct session_event *event) { return short_step(s, event); }

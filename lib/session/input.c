@@ -597,7 +597,7 @@ void session_filled(struct session *s, size_t size, uint64_t now) {
 /* A peer's first bytes that are no frame: wait for eight of them, then say what it is. */
 static bool greeting_step(struct session *s) {
     const uint8_t *first = s->partial.size ? s->partial.data : s->input;
-    if (s->state != SESSION_WAIT_START || !greeting_is_foreign(first[0])) return false;
+    if (!greeting_is_foreign(first[0])) return false;
     lago_reason_t reason;
     if (!stash_up_to(s, PROTOCOL_HEADER_SIZE)) {
         (void)out_of_memory(s);
@@ -613,7 +613,7 @@ static int step(struct session *s, struct session_event *event) {
         skip(s, s->input_size);
         return 0;
     }
-    if (greeting_step(s)) return 0;
+    if (s->state == SESSION_WAIT_START && greeting_step(s)) return 0;
     if (s->streaming) return stream_step(s, event);
     return s->partial.size > 0 ? stashed_step(s, event) : input_step(s, event);
 }
