@@ -120,6 +120,13 @@ void client_connect_with(struct client_test *t, const lago_parameters_t *paramet
     t->conn = t->v.conn;
 }
 
+void client_open_options(struct client_test *t, const lago_connection_options_t *options) {
+    assert_int_equal(virtual_connect(&t->v, NULL, options), 0);
+    t->conn = t->v.conn;
+    server_handshake(&t->v);
+    journal_clear(t);
+}
+
 void client_open(struct client_test *t) {
     client_init(t);
     client_connect(t, NULL);

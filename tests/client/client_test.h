@@ -45,6 +45,9 @@ void client_connect_with(struct client_test *t, const lago_parameters_t *paramet
 /* Connected, shaken hands, "open" noted and forgotten. */
 void client_open(struct client_test *t);
 
+/* After client_init, connected and shaken hands with other options than those; what was noted is forgotten. */
+void client_open_options(struct client_test *t, const lago_connection_options_t *options);
+
 /* A channel with every callback noted ("1 open", "1 close ECHANNEL" ...); and the same, answered and forgotten. */
 lago_channel_t *client_channel(struct client_test *t);
 lago_channel_t *client_open_channel(struct client_test *t);

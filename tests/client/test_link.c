@@ -67,10 +67,7 @@ static void a_lent_stream_needs_its_data_until_it_is_closed(void **state) {
         lago_connection_options_t options = client_options(t);
         options.stream = (void *)&test;
         options.free_stream = free_stream;
-        assert_int_equal(virtual_connect(&t->v, NULL, &options), 0);
-        t->conn = t->v.conn;
-        server_handshake(&t->v);
-        journal_clear(t);
+        client_open_options(t, &options);
         if (ended) assert_int_equal(lago_connection_abort(t->conn), 0);
         virtual_run(&t->v);
         if (ended) assert_journal(t, "close ECLOSED; connection free");

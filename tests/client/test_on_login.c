@@ -59,6 +59,14 @@ static void open_with(lago_login_t login) {
     assert_journal(t, "asked by PLAIN; open");
 }
 
+/* With a login for ten seconds: two before its end the application is asked for the next one, which it has not yet. */
+static void open_asked_again(void) {
+    open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
+    application.login.password = NULL;
+    virtual_advance(&t->v, 8000);
+    assert_journal(t, "refresh by PLAIN");
+}
+
 /* The n-th method that the client has written (0: start-ok). */
 static const struct method_info *written(size_t n, union method_args *args) {
     struct frame frame;
@@ -409,9 +417,7 @@ static void a_refresh_that_cannot_be_sent_is_still_open(void **state) {
     static char much[140000];
     (void)state;
     memset(much, 'x', sizeof(much) - 1);
-    open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
-    application.login.password = NULL;
-    virtual_advance(&t->v, 8000);
+    open_asked_again();
     assert_int_equal(provide((lago_login_t){ .password = much, .expires_in_s = 1000 }), LAGO_ETOOBIG);
     fail_alloc_at(&t->v.alloc, 1, true);
     assert_int_equal(provide((lago_login_t){ .password = "second", .expires_in_s = 1000 }), LAGO_ENOMEM);
@@ -422,19 +428,16 @@ static void a_refresh_that_cannot_be_sent_is_still_open(void **state) {
     assert_int_equal(provide((lago_login_t){ .password = "second" }), 0);
     virtual_run(&t->v);
     assert_update_secret(0, "second");
-    assert_journal(t, "refresh by PLAIN");
+    assert_journal(t, ""); /* it was not asked twice for what it owes */
     client_end(t);
 }
 
-/* The same of one that would never expire: nobody is asked twice for what he owes. */
+/* The same of one that would never expire. */
 static void one_for_ever_that_cannot_be_sent_is_still_open(void **state) {
     static char much[140000];
     (void)state;
     memset(much, 'x', sizeof(much) - 1);
-    open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
-    application.login.password = NULL;
-    virtual_advance(&t->v, 8000);
-    assert_journal(t, "refresh by PLAIN");
+    open_asked_again();
     assert_int_equal(provide((lago_login_t){ .password = much }), LAGO_ETOOBIG);
     virtual_advance(&t->v, 2000);
     assert_true(virtual_saw(&t->v, "the login's credentials have expired; the application has not answered on_login"));
@@ -449,9 +452,8 @@ static void one_for_ever_that_cannot_be_sent_is_still_open(void **state) {
 static void a_refresh_without_memory_may_be_given_again(void **state) {
     (void)state;
     for (unsigned timers = 0; timers < 20; timers++) {
-        open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
-        application.login.password = NULL;
-        virtual_advance(&t->v, 10000);
+        open_asked_again();
+        virtual_advance(&t->v, 2000);
         assert_true(virtual_saw(&t->v, "the login's credentials have expired*"));
         for (unsigned i = 0; i < timers; i++)
             assert_int_equal(lago_connection_call_later(t->conn, 1000000, noted_timer, probe(t, "timer"), NULL), 0);
@@ -462,7 +464,7 @@ static void a_refresh_without_memory_may_be_given_again(void **state) {
         virtual_run(&t->v);
         assert_update_secret(0, "second");
         server_send(&t->v, "0 connection.update-secret-ok");
-        assert_journal(t, "refresh by PLAIN");
+        assert_journal(t, "");
         virtual_advance(&t->v, 80000);
         assert_journal(t, "refresh by PLAIN"); /* of the second one's */
         client_end(t);
@@ -472,9 +474,7 @@ static void a_refresh_without_memory_may_be_given_again(void **state) {
 /* What the application says goes into the log as it may stand there. */
 static void words_of_a_refusal_are_made_printable(void **state) {
     (void)state;
-    open_with((lago_login_t){ .password = "first", .expires_in_s = 10 });
-    application.login.password = NULL;
-    virtual_advance(&t->v, 8000);
+    open_asked_again();
     assert_int_equal(lago_login_refuse(t->conn, application.ticket, "kein \xc3\xa4\x7f\n"), 0);
     assert_true(virtual_saw(&t->v, "no new credentials: kein ????; those of the login expire in 2 s"));
     client_end(t);

@@ -160,10 +160,7 @@ static void refused_inside_on_drain_it_drains_again(void **state) {
     lago_connection_options_t options = client_options(t);
     options.parameters = &parameters;
     options.on_drain = on_drain_fills;
-    assert_int_equal(virtual_connect(&t->v, NULL, &options), 0);
-    t->conn = t->v.conn;
-    server_handshake(&t->v);
-    journal_clear(t);
+    client_open_options(t, &options);
     ch = client_open_channel(t);
     virtual_take(&t->v, 0);
     assert_int_equal(fill(), 5);

@@ -273,10 +273,7 @@ static void nobody_is_passed_over_for_ever(void **state) {
     lago_parameters_t parameters = { .high_water = 10000, .low_water = 1000, .heartbeat_s = LAGO_HEARTBEAT_OFF };
     options.parameters = &parameters;
     options.on_drain = fills_all_plainly;
-    assert_int_equal(virtual_connect(&t->v, NULL, &options), 0);
-    t->conn = t->v.conn;
-    server_handshake(&t->v);
-    journal_clear(t);
+    client_open_options(t, &options);
     ch = client_open_channel(t);
     assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
     lago_publisher_t *three[3];

@@ -164,10 +164,7 @@ static void pushing_goes_with_the_marks(void **state) {
     lago_connection_options_t options = client_options(t);
     options.parameters = &parameters;
     options.on_drain = on_drain;
-    assert_int_equal(virtual_connect(&t->v, NULL, &options), 0);
-    t->conn = t->v.conn;
-    server_handshake(&t->v);
-    journal_clear(t);
+    client_open_options(t, &options);
     ch = client_open_channel(t);
     virtual_take(&t->v, 0);
     publish_slowly(10);
