@@ -83,7 +83,7 @@ def properties(text):
 
 def verify(worlds, control):
     if not shutil.which('spin'):
-        print('there is no spin here (tests/install rig)')
+        print('there is no spin here (tests/install ci)')
         return 77
     with open(MODEL, encoding='utf-8') as file:
         text = file.read()
