@@ -88,10 +88,11 @@ typedef struct lago_parameters {
     uint16_t channel_max; /* highest channel number wanted; default 65535 */
     uint32_t frame_max;   /* largest frame in bytes, 4096 or more; default 131072 */
     /*
-     * Default: the broker's, at most LAGO_BROKER_HEARTBEAT_MAX_S; 1 to 65535 wins over the broker's; LAGO_HEARTBEAT_OFF. A broker that sends nothing at all for 1.05
-     * intervals is taken as dead (RabbitMQ beats every half interval): LAGO_EHEARTBEAT, at the latest after 1.1. With heartbeats or
-     * without, a frame that has begun must get on: less than 1 KiB of it in 30 s, or in an interval if that is longer, ends the link
-     * (501, LAGO_EPROTOCOL). So does a flood of frames that bring nothing: 10000 at once and 100 a second are let pass (506).
+     * Default: the broker's, at most LAGO_BROKER_HEARTBEAT_MAX_S; 1 to 65535 wins over the broker's; LAGO_HEARTBEAT_OFF. A broker that
+     * sends nothing at all for 1.05 intervals is taken as dead (RabbitMQ beats every half interval): LAGO_EHEARTBEAT, at the latest
+     * after 1.1. With heartbeats or without, a frame that has begun must get on: less than 1 KiB of it in 30 s, or in an interval if
+     * that is longer, ends the link (501, LAGO_EPROTOCOL). So does a flood of frames that bring nothing: 10000 at once and 100 a
+     * second are let pass (506).
      */
     int32_t heartbeat_s;
     lago_heartbeat_cb heartbeat_cb; /* if set, decides instead of heartbeat_s */
