@@ -112,6 +112,7 @@ static void no_other_letter_is_read(void **state) {
 static void values_are_written(void **state) {
     (void)state;
     assert_writes((lago_field_t)LAGO_FIELD_BOOL("k", true), BYTES("\1kt\1"));
+    assert_writes((lago_field_t)LAGO_FIELD_BOOL("k", false), BYTES("\1kt\0"));
     assert_writes((lago_field_t)LAGO_FIELD_I8("k", -1), BYTES("\1kb\xff"));
     assert_writes((lago_field_t)LAGO_FIELD_U8("k", 255), BYTES("\1kB\xff"));
     assert_writes((lago_field_t)LAGO_FIELD_I16("k", -2), BYTES("\1ks\xff\xfe"));

@@ -49,6 +49,23 @@ static void entries_are_those_of_a_literal(void **state) {
     lago_table_builder_free(builder);
 }
 
+static void the_deepest_is_added_whole(void **state) {
+    (void)state;
+    lago_field_t fields[LAGO_TABLE_DEPTH_MAX - 1];
+    lago_table_t table = { 0 };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        fields[i] = lago_field_table("k", table);
+        table = (lago_table_t){ &fields[i], NULL, 1, 0 };
+    }
+    lago_table_builder_t *builder = lago_table_builder_new();
+    add(builder, fields[LAGO_TABLE_DEPTH_MAX - 2]);
+    assert_built(builder, &table);
+    lago_field_t deeper = lago_field_table("k", table);
+    assert_int_equal(lago_table_builder_add(builder, &deeper), LAGO_EDEPTH);
+    assert_built(builder, &table);
+    lago_table_builder_free(builder);
+}
+
 static void what_is_added_is_copied(void **state) {
     (void)state;
     char name[] = "name", text[] = "text";
@@ -172,6 +189,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_builder_is_an_empty_table),
         cmocka_unit_test(entries_are_those_of_a_literal),
+        cmocka_unit_test(the_deepest_is_added_whole),
         cmocka_unit_test(what_is_added_is_copied),
         cmocka_unit_test(it_grows),
         cmocka_unit_test(its_own_table_can_go_into_it),
