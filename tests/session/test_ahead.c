@@ -250,16 +250,18 @@ static void all_that_is_harmless_goes_ahead(void **state) {
     assert_int_equal(session_send(&p.session, 1, METHOD_QUEUE_BIND, &(struct queue_bind){ .queue = { "q", 1 } }), 0);
     assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_QOS, &(struct basic_qos){ .prefetch_count = 5 }), 0);
     assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_CONSUME, &(struct basic_consume){ .queue = { "q", 1 } }), 0);
-    struct queue_declare none[] = { { .queue = { "\0", 1 } }, { .queue = { "", 0 } } };
+    struct queue_declare none[] = { { .queue = { "\0", 1 } }, { .queue = { "", 0 } }, { .queue = { NULL, 0 } } };
     assert_int_equal(session_channel_open(&p.session, &p), 3);
-    for (uint16_t i = 0; i < 2; i++)
+    assert_int_equal(session_channel_open(&p.session, &p), 4);
+    for (uint16_t i = 0; i < 3; i++)
         assert_int_equal(session_send(&p.session, (uint16_t)(2 + i), METHOD_QUEUE_DECLARE, &none[i]), 0);
     assert_int_equal(session_start(&p.session, p.now), 0);
     assert_int_equal(go_ahead(&p, &assumed), 0);
     assert_string_equal(peer_frames(&p), HEADER ANSWERS
                         "1 channel.open\n2 channel.open\n1 confirm.select\n1 exchange.declare exchange=\"e\"\n"
                         "1 exchange.bind destination=\"e\"\n1 queue.bind queue=\"q\"\n1 basic.qos prefetch_count=5\n"
-                        "1 basic.consume queue=\"q\"\n3 channel.open\n");
+                        "1 basic.consume queue=\"q\"\n3 channel.open\n4 channel.open\n");
+    assert_int_equal(p.session.counters.frames_sent, 3 + 10); /* behind start-ok, tune-ok and open */
     peer_deinit(&p);
 }
 

@@ -295,6 +295,25 @@ static void who_gives_up_what_the_broker_never_heard_of(void **state) {
     peer_deinit(&p);
 }
 
+/* The same when memory ends behind its open: of that one the broker must hear. */
+static void who_gives_up_what_waits_behind_its_open(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_init(&p);
+    peer_bring(&p, SESSION_WAIT_OPEN);
+    p.stop = SESSION_ENDED;
+    assert_int_equal(peer_publish(&p, 1, 9000), 0);
+    fail_alloc_at(&p.memory, 2, true); /* their opens have a block */
+    peer_say_method(&p, 0, METHOD_CONNECTION_OPEN_OK, NULL);
+    fail_alloc_at(&p.memory, 0, false);
+    assert_int_equal(session_channel_give_up(&p.session, 1, REPLY_SUCCESS, "enough"), 0);
+    peer_pass(&p, 100);
+    assert_string_equal(peer_frames(&p), "1 channel.open\n2 channel.open\n"
+                                         "1 channel.close reply_code=200 reply_text=\"enough\"\n");
+    assert_int_equal(session_channel_open(&p.session, name_b), 3);
+    peer_deinit(&p);
+}
+
 /* A close without memory is said later, without its words; but never before what was accepted on its channel. */
 static void a_close_that_is_owed_waits_for_what_is_held(void **state) {
     (void)state;
@@ -371,6 +390,7 @@ int main(void) {
         cmocka_unit_test(who_gives_up_learns_what_may_arrive),
         cmocka_unit_test(who_gives_up_before_open_leaves_no_trace),
         cmocka_unit_test(who_gives_up_what_the_broker_never_heard_of),
+        cmocka_unit_test(who_gives_up_what_waits_behind_its_open),
         cmocka_unit_test(a_close_that_is_owed_waits_for_what_is_held),
         cmocka_unit_test(events_carry_the_owner_of_the_moment),
         cmocka_unit_test(channels_can_be_closed_in_the_middle_of_an_event),

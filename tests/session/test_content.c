@@ -297,6 +297,24 @@ static void acks_leave_before_the_close(void **state) {
     peer_deinit(&p);
 }
 
+/* What waits on the channel until the broker takes messages again would come after the close. */
+static void what_is_held_does_not_follow_the_close(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    peer_open(&p);
+    peer_say_method(&p, 0, METHOD_CONNECTION_BLOCKED, NULL);
+    assert_int_equal(peer_publish(&p, 1, 10), 0);
+    assert_int_equal(peer_publish(&p, 2, 10), 0);
+    add_deliver(&b, 1, (1 << 20) + 1);
+    peer_say(&p, &b);
+    assert_non_null(strstr(peer_frames(&p), "1 channel.close "));
+    peer_say_method(&p, 0, METHOD_CONNECTION_UNBLOCKED, NULL);
+    assert_string_equal(peer_frames(&p), "2 basic.publish routing_key=\"q\"\n2 header 10\n2 body 10\n");
+    assert_int_equal(p.session.held_size, 0);
+    peer_deinit(&p);
+}
+
 static void refusals_without_memory_end_the_session(void **state) {
     (void)state;
     struct peer p = { 0 };
@@ -384,6 +402,29 @@ static void body_frames_are_streamed(void **state) {
     assert_true(peak_of(131064, 1000) <= 131064 + 131064 / 5);
 }
 
+/* Whose a piece is stands in two octets. */
+static void high_channels_have_bodies_in_pieces(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    peer_init(&p);
+    p.tune.channel_max = 300;
+    peer_bring(&p, SESSION_OPEN);
+    for (int n = 3; n <= 300; n++) {
+        assert_int_equal(session_channel_open(&p.session, &p), n);
+        bytes_method(&b, (uint16_t)n, METHOD_CHANNEL_OPEN_OK, NULL);
+    }
+    peer_say(&p, &b);
+    (void)peer_events(&p);
+    bytes_deliver(&b, 300, 1, 3000, 4096);
+    for (size_t at = 0; at < b.size; at += 500) peer_feed(&p, b.data + at, b.size - at < 500 ? b.size - at : 500);
+    bytes_free(&b);
+    const char *events = peer_events(&p);
+    assert_non_null(strstr(events, "300 "));
+    assert_non_null(strstr(events, " body=3000\n"));
+    peer_deinit(&p);
+}
+
 /* ---------------------------------------------------------------- keeping, and no memory */
 
 static struct block *kept;
@@ -443,11 +484,13 @@ int main(void) {
         cmocka_unit_test(malformed_headers),
         cmocka_unit_test(announced_sizes_are_only_claims),
         cmocka_unit_test(acks_leave_before_the_close),
+        cmocka_unit_test(what_is_held_does_not_follow_the_close),
         cmocka_unit_test(refusals_without_memory_end_the_session),
         cmocka_unit_test(message_size_max_is_the_largest_that_passes),
         cmocka_unit_test(memory_of_a_message_stays_near_its_size),
         cmocka_unit_test(memory_follows_what_has_come),
         cmocka_unit_test(body_frames_are_streamed),
+        cmocka_unit_test(high_channels_have_bodies_in_pieces),
         cmocka_unit_test(bodies_can_be_kept),
         cmocka_unit_test(without_memory_the_session_ends),
     };

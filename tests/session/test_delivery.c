@@ -166,6 +166,29 @@ static void what_differs_is_seen(void **state) {
     bytes_free(&b);
 }
 
+/* However long it is, to its last octet: what comes before the body is compared in blocks, and the rest of it by a mask. */
+static void what_differs_at_the_end_is_seen(void **state) {
+    (void)state;
+    static char key[200];
+    struct dice d = { 1 };
+    memset(key, 'k', sizeof(key));
+    for (size_t size = 0; size <= sizeof(key); size++) {
+        lago_properties_t properties = { .message_id = "1" };
+        struct letter l = { .deliver = { .consumer_tag = tags[0], .routing_key = { key, size } },
+                            .channel = 1,
+                            .body_size = 40,
+                            .properties = &properties };
+        struct bytes b = { 0 };
+        for (int i = 0; i < 4; i++) {
+            if (i == 3) properties.message_id = "2";
+            l.deliver.delivery_tag++;
+            add_letter(&b, &l);
+        }
+        assert_told_alike(&b, &d);
+        bytes_free(&b);
+    }
+}
+
 /* Without memory nothing is remembered, and everything told. */
 static void nothing_needs_to_be_remembered(void **state) {
     (void)state;
@@ -388,6 +411,7 @@ int main(void) {
         cmocka_unit_test(all_ways_find_the_same_damage),
         cmocka_unit_test(their_frames_are_counted),
         cmocka_unit_test(what_differs_is_seen),
+        cmocka_unit_test(what_differs_at_the_end_is_seen),
         cmocka_unit_test(nothing_needs_to_be_remembered),
         cmocka_unit_test(those_of_a_queue_look_alike),
         cmocka_unit_test(channels_take_turns),

@@ -350,9 +350,24 @@ static void a_frame_that_drips_ends_the_link(void **state) {
         assert_in_range(after / 2, cases[i / 2].after_s - 1, cases[i / 2].after_s);
         assert_int_equal(p.session.reason.code, LAGO_EPROTOCOL);
         assert_int_equal(p.session.reason.reply_code, REPLY_FRAME_ERROR);
-        assert_non_null(strstr(p.session.reason.whole->detail, "does not finish a frame"));
+        assert_non_null(strstr(p.session.reason.whole->detail, "the broker does not finish a frame: "));
+        assert_non_null(strstr(p.session.reason.whole->detail, i < 6 ? " bytes of it in 30.0 s" : " bytes of it in 100.0 s"));
         peer_deinit(&p);
     }
+}
+
+/* What came before it is none of its own. */
+static void one_that_drips_behind_much_else_ends_it_too(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    open_with(&p, 0);
+    for (uint64_t tag = 1; tag <= 10; tag++) bytes_deliver(&b, 1, tag, 3000, 4096);
+    peer_say(&p, &b);
+    begin_frame(&p, false);
+    assert_in_range(drip(&p, 1, 500, 1000), 58, 60);
+    assert_non_null(strstr(p.session.reason.whole->detail, "does not finish a frame"));
+    peer_deinit(&p);
 }
 
 static void one_that_drips_without_memory_ends_it_as_well(void **state) {
@@ -615,6 +630,7 @@ int main(void) {
         cmocka_unit_test(answers_to_flow_are_bounded),
         cmocka_unit_test(empty_body_frames_do_not_go_on_for_ever),
         cmocka_unit_test(a_frame_that_drips_ends_the_link),
+        cmocka_unit_test(one_that_drips_behind_much_else_ends_it_too),
         cmocka_unit_test(one_that_drips_without_memory_ends_it_as_well),
         cmocka_unit_test(a_slow_link_passes),
         cmocka_unit_test(one_that_ends_in_time_is_forgotten),

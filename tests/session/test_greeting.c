@@ -10,14 +10,17 @@ static const struct {
     { "AMQP\0\0\11\1", 8, LAGO_EVERSION, "offers 0.0.9.1" },
     { "AMQP\3\1\0\0", 8, LAGO_EVERSION, "offers 3.1.0.0" }, /* RabbitMQ 4: AMQP 1.0 with SASL */
     { "AMQP\1\1\0\12", 8, LAGO_EVERSION, "offers 1.1.0.10" },
-    { "\25\3\1\0\2\2\26", 7, LAGO_ENOTAMQP, "TLS" }, /* an alert: 7 bytes, then the link goes */
-    { "\25\3\3\0\2\2\50abc", 10, LAGO_ENOTAMQP, "TLS" },
-    { "\26\3\1\0\245\1\0\0", 8, LAGO_ENOTAMQP, "TLS" },
-    { "HTTP/1.1 400 Bad Request\r\n\r\n", 28, LAGO_ENOTAMQP, "HTTP" },
-    { "SSH-2.0-OpenSSH_9.2\r\n", 21, LAGO_ENOTAMQP, "SSH" },
+    { "\25\3\1\0\2\2\26", 7, LAGO_ENOTAMQP, "speaks TLS" }, /* an alert: 7 bytes, then the link goes */
+    { "\25\3\3\0\2\2\50abc", 10, LAGO_ENOTAMQP, "speaks TLS" },
+    { "\26\3\1\0\245\1\0\0", 8, LAGO_ENOTAMQP, "speaks TLS" },
+    { "HTTP/1.1 400 Bad Request\r\n\r\n", 28, LAGO_ENOTAMQP, "an HTTP server" },
+    { "SSH-2.0-OpenSSH_9.2\r\n", 21, LAGO_ENOTAMQP, "an SSH server" },
     { "220 mail ESMTP\r\n", 16, LAGO_ENOTAMQP, "said \"220 mail\"" },
     { "\33[2J\0\377\n\"", 8, LAGO_ENOTAMQP, "said \"\\x1b[2J\\x00\\xff\\n\\\"\"" },
     { "x", 1, LAGO_ENOTAMQP, "said \"x\"" },
+    { "AMQ/5.18", 8, LAGO_ENOTAMQP, "said \"AMQ/5.18\"" },
+    { "HTTPS?\r\n", 8, LAGO_ENOTAMQP, "said \"HTTPS?" },
+    { "SSH1.5\r\n", 8, LAGO_ENOTAMQP, "said \"SSH1.5" },
     { "AMQP\0\0", 6, LAGO_EVERSION, "does not speak AMQP 0-9-1" },
     { "\10\0\0\0\0\0\0\316", 8, LAGO_ENOTAMQP, "said" }, /* a heartbeat is no greeting */
 };

@@ -1,5 +1,6 @@
 /* Heartbeats, silence, stalls and lingering, in virtual time (4.2.7; contracts 14 to 16). */
 #include "peer.h"
+#include <stdio.h>
 
 static void open_with(struct peer *p, uint16_t heartbeat_s, uint32_t write_timeout_ms) {
     peer_init(p);
@@ -37,6 +38,7 @@ static void idle_sessions_beat_twice_an_interval(void **state) {
     pass_alive(&p, 10000);
     assert_string_equal(peer_frames(&p), "0 heartbeat\n0 heartbeat\n");
     assert_int_equal(p.session.counters.heartbeats_sent, 3);
+    assert_int_equal(p.session.counters.frames_sent, 5 + 3); /* start-ok, tune-ok, open, two channels */
     peer_deinit(&p);
 }
 
@@ -119,6 +121,10 @@ static void silence_of_one_interval_is_death(void **state) {
         peer_pull(&p);
         assert_string_equal(peer_events(&p), "ended LAGO_EHEARTBEAT\n");
         assert_true(p.now - last < interval * 11 / 10);
+        char detail[128];
+        snprintf(detail, sizeof(detail), "no heartbeat from the broker: nothing came for %.1f s, the agreed interval is %u s",
+                 (double)(p.now - last) / 1000, (unsigned)intervals[i]);
+        assert_string_equal(p.session.reason.whole->detail, detail);
         assert_int_equal(p.session.reason.origin, LAGO_BY_NETWORK);
         assert_int_equal(p.session.reason.phase, LAGO_PHASE_RUNNING);
         assert_true(session_deadline(&p.session) == UINT64_MAX);
@@ -207,6 +213,7 @@ static void without_heartbeats_a_stall_takes_two_minutes(void **state) {
     assert_int_equal(p.session.state, SESSION_OPEN);
     peer_pass(&p, 1);
     assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    assert_non_null(strstr(p.session.reason.whole->detail, "the broker took no bytes for 120.0 s, and more than "));
     peer_deinit(&p);
 }
 

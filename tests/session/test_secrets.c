@@ -130,12 +130,36 @@ static void held_secrets_are_wiped(void **state) {
     }
 }
 
+/* Released only when the handshake has long been written, and its wiping is over. */
+static void held_secrets_are_wiped_later_too(void **state) {
+    (void)state;
+    struct connection_update_secret args = { .new_secret = { PASSWORD, sizeof(PASSWORD) - 1 }, .reason = { "early", 5 } };
+    struct peer p = { .allocator = &watching };
+    found_in_freed = false;
+    peer_init(&p);
+    p.tune.heartbeat_s = 10;
+    assert_int_equal(session_send(&p.session, 0, METHOD_CONNECTION_UPDATE_SECRET, &args), 0);
+    peer_bring(&p, SESSION_WAIT_OPEN);
+    p.mute = true;
+    peer_say_method(&p, 0, METHOD_CONNECTION_OPEN_OK, NULL);
+    peer_pass(&p, 5000);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n");
+    session_release_held(&p.session);
+    assert_int_equal(p.session.held_size, 0);
+    (void)peer_frames(&p);
+    assert_false(password_lives());
+    assert_false(found_in_freed);
+    peer_deinit(&p);
+    assert_null(watched_first);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(start_ok_leaves_no_password_behind),
         cmocka_unit_test(unwritten_passwords_are_wiped),
         cmocka_unit_test(new_secrets_are_wiped),
         cmocka_unit_test(held_secrets_are_wiped),
+        cmocka_unit_test(held_secrets_are_wiped_later_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -371,6 +371,26 @@ static void next_attempt_forgets_the_last_link(void **state) {
     peer_deinit(&p);
 }
 
+/* Nor is what was agreed there: before tuning a frame may be larger than it has to be later (4.2.3, RabbitMQ). */
+static void next_attempt_agrees_anew(void **state) {
+    (void)state;
+    static char mechanisms[6000];
+    memset(mechanisms, 'x', sizeof(mechanisms));
+    struct connection_start start = { .version_minor = 9, .mechanisms = { mechanisms, sizeof(mechanisms) } };
+    struct peer p = { 0 };
+    peer_open(&p);
+    assert_int_equal(p.session.tune.frame_max, 4096);
+    session_lost(&p.session, -104, p.now);
+    peer_pull(&p);
+    assert_int_equal(session_start(&p.session, p.now), 0);
+    assert_int_equal(p.session.tune.frame_max, 0);
+    (void)peer_events(&p);
+    p.stop = SESSION_ENDED;
+    peer_say_method(&p, 0, METHOD_CONNECTION_START, &start);
+    assert_string_equal(peer_events(&p), "start\n");
+    peer_deinit(&p);
+}
+
 /* Between attempts the session rests: what is sent is held, no end is told, and the next attempt brings it all. */
 static void rest_keeps_what_is_sent_meanwhile(void **state) {
     (void)state;
@@ -492,6 +512,7 @@ int main(void) {
         cmocka_unit_test(failure_without_memory_still_ends),
         cmocka_unit_test(next_attempt_keeps_what_was_held),
         cmocka_unit_test(next_attempt_forgets_the_last_link),
+        cmocka_unit_test(next_attempt_agrees_anew),
         cmocka_unit_test(rest_keeps_what_is_sent_meanwhile),
         cmocka_unit_test(every_state_has_a_phase),
         cmocka_unit_test(answers_without_memory_may_be_given_again),
