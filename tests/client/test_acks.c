@@ -245,6 +245,25 @@ static void what_could_not_be_given_back_ends_the_link(void **state) {
     assert_true(ended > 0);
 }
 
+/* What is left is two pieces then. A tag that is not open is no failure of the channel's. */
+static void one_from_the_middle_takes_memory(void **state) {
+    (void)state;
+    lago_channel_t *ch = consume(0, false);
+    app.keeps = true;
+    deliver(600);
+    assert_int_equal(lago_basic_reject(ch, 700, 0), LAGO_ESTALE);
+    assert_int_equal(lago_channel_error(ch), 0);
+    fail_alloc_at(&t->v.alloc, 1, true);
+    int rc = 0;
+    uint64_t tag = 2;
+    while (tag < 600 && (rc = lago_basic_reject(ch, tag, 0)) == 0) tag += 2;
+    assert_int_equal(rc, LAGO_ENOMEM);
+    assert_int_equal(lago_channel_error(ch), LAGO_ENOMEM);
+    fail_alloc_at(&t->v.alloc, 0, false);
+    assert_int_equal(lago_basic_reject(ch, tag, 0), 0);
+    client_end(t);
+}
+
 /* A consumer that was cancelled; its deliveries cross that. */
 static void cancelled(bool of_stream) {
     lago_channel_t *ch = consume(0, false);
@@ -391,6 +410,7 @@ int main(void) {
         cmocka_unit_test(single_acks_are_frames_of_their_own),
         cmocka_unit_test(outside_a_turn_they_leave_with_the_next_one),
         cmocka_unit_test(what_could_not_be_given_back_ends_the_link),
+        cmocka_unit_test(one_from_the_middle_takes_memory),
         cmocka_unit_test(a_broker_that_takes_no_answers_is_left),
         cmocka_unit_test(deliveries_behind_a_cancel_end),
         cmocka_unit_test(one_that_comes_back_under_its_tag_is_told),

@@ -252,6 +252,27 @@ static void one_that_stays_costs_no_memory(void **state) {
     teardown(&f);
 }
 
+/* When the last of them is told nothing is left of them; the next one begins anew. */
+static void one_after_the_other_may_stay(void **state) {
+    struct fixture f;
+    (void)state;
+    setup(&f, true);
+    for (uint64_t stays = 1; stays < 10000; stays += 3000) {
+        for (uint64_t n = stays; n < stays + 3000; n++) {
+            assert_int_equal(publish(&f.c, false, "", 0, callback), n);
+            if (n == stays) continue;
+            assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
+            expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
+        }
+        assert_int_equal(f.c.straggler_count, 1);
+        assert_int_equal(settle(&f.c, stays, false, LAGO_PUBLISH_NACKED), 0);
+        expect(&f.c, stays, LAGO_PUBLISH_NACKED);
+        assert_int_equal(f.c.straggler_count, 0);
+    }
+    assert_int_equal(f.fail.live_count, 1); /* the ring */
+    teardown(&f);
+}
+
 /* More than half a ring of them: then it grows, or who asks for one of them would walk through all. */
 static void those_set_aside_have_a_limit(void **state) {
     struct fixture f;
@@ -672,6 +693,7 @@ int main(void) {
         cmocka_unit_test(random_lives_agree_with_a_model),
         cmocka_unit_test(those_that_stay_long_agree_with_the_model),
         cmocka_unit_test(one_that_stays_costs_no_memory),
+        cmocka_unit_test(one_after_the_other_may_stay),
         cmocka_unit_test(those_set_aside_have_a_limit),
         cmocka_unit_test(a_run_goes_on_through_those_set_aside),
         cmocka_unit_test(nobodys_stay_long_too),

@@ -141,20 +141,30 @@ static void a_consumer_that_never_acks(void **state) {
 }
 
 /* When they came is of no interest any more. */
-static void a_consumer_that_acks(void **state) {
-    (void)state;
+static void acknowledging(bool each) {
     consume();
     size_t before = t->v.alloc.live_bytes;
     for (unsigned i = 1; i <= DELIVERIES; i += AT_ONCE) {
         deliver(i);
         virtual_advance(&t->v, 1);
-        assert_int_equal(lago_basic_ack(ch, i + AT_ONCE - 1, LAGO_MULTIPLE), 0);
+        for (unsigned tag = i; each && tag < i + AT_ONCE; tag++) assert_int_equal(lago_basic_ack(ch, tag, 0), 0);
+        if (!each) assert_int_equal(lago_basic_ack(ch, i + AT_ONCE - 1, LAGO_MULTIPLE), 0);
         virtual_advance(&t->v, 1);
         if (i == 1) before = t->v.alloc.live_bytes;
     }
     assert_int_equal(lago_channel_unacked_count(ch), 0);
     assert_in_range(t->v.alloc.live_bytes, 0, before + 1024);
     client_end(t);
+}
+
+static void a_consumer_that_acks(void **state) {
+    (void)state;
+    acknowledging(false);
+}
+
+static void a_consumer_that_acks_each(void **state) {
+    (void)state;
+    acknowledging(true);
 }
 
 static void a_publisher_that_is_confirmed(void **state) {
@@ -194,9 +204,10 @@ static void a_connection_that_is_paused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_publisher_that_never_waits),  cmocka_unit_test(nothing_is_kept_of_what_has_left),
-        cmocka_unit_test(a_consumer_that_never_acks),    cmocka_unit_test(a_consumer_that_acks),
-        cmocka_unit_test(a_publisher_that_is_confirmed), cmocka_unit_test(a_connection_that_is_paused),
+        cmocka_unit_test(a_publisher_that_never_waits), cmocka_unit_test(nothing_is_kept_of_what_has_left),
+        cmocka_unit_test(a_consumer_that_never_acks),   cmocka_unit_test(a_consumer_that_acks),
+        cmocka_unit_test(a_consumer_that_acks_each),    cmocka_unit_test(a_publisher_that_is_confirmed),
+        cmocka_unit_test(a_connection_that_is_paused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,41 @@ static void confirms_and_outcomes(void **state) {
     client_end(t);
 }
 
+/* One answer for two: each from its own publish on. */
+static void confirms_of_several(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = client_open_channel(t);
+    lago_confirm_select(ch, NULL, NULL, NULL);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 confirm.select-ok");
+    publish(ch, false);
+    virtual_advance(&t->v, 30);
+    publish(ch, false);
+    virtual_advance(&t->v, 10);
+    server_send(&t->v, "1 basic.ack delivery_tag=2 multiple=1");
+    assert_measured(LAGO_METRIC_CONFIRM, 2, 40 + 10);
+    client_end(t);
+}
+
+/* As most consumers do: each from its own delivery on. */
+static void acks_in_the_order_of_the_deliveries(void **state) {
+    (void)state;
+    client_open(t);
+    lago_channel_t *ch = consuming_channel();
+    for (unsigned tag = 1; tag <= 3; tag++) {
+        deliver(tag, false);
+        virtual_advance(&t->v, 20);
+    }
+    assert_int_equal(lago_basic_ack(ch, 1, 0), 0);
+    assert_measured(LAGO_METRIC_ACK_HOLD, 1, 60);
+    assert_int_equal(lago_basic_ack(ch, 2, 0), 0);
+    assert_measured(LAGO_METRIC_ACK_HOLD, 2, 60 + 40);
+    assert_int_equal(lago_basic_ack(ch, 3, 0), 0);
+    assert_measured(LAGO_METRIC_ACK_HOLD, 3, 60 + 40 + 20);
+    client_end(t);
+}
+
 static void deliveries_and_their_settling(void **state) {
     (void)state;
     client_open(t);
@@ -287,6 +322,8 @@ int main(void) {
         cmocka_unit_test(operations_are_measured_from_call_to_answer),
         cmocka_unit_test(a_very_long_one_is_measured_as_well),
         cmocka_unit_test(confirms_and_outcomes),
+        cmocka_unit_test(confirms_of_several),
+        cmocka_unit_test(acks_in_the_order_of_the_deliveries),
         cmocka_unit_test(deliveries_and_their_settling),
         cmocka_unit_test(blocked_time_is_counted_up_to_now),
         cmocka_unit_test(late_timers_are_lag),

@@ -271,6 +271,17 @@ static void a_return_that_was_expected_is_not_logged(void **state) {
     client_end(t);
 }
 
+static void what_is_refused_is_the_channels_error(void **state) {
+    (void)state;
+    static char name[257];
+    memset(name, 'n', 256);
+    open_channel();
+    lago_publisher_message_t message = { .routing_key = name };
+    assert_int_equal(lago_publisher_publish_message(make(NULL), &message, NULL), LAGO_ETOOLONG);
+    assert_int_equal(lago_channel_error(ch), LAGO_ETOOLONG);
+    client_end(t);
+}
+
 static void outcomes_have_names(void **state) {
     static const char *const names[] = { "confirmed", "nacked", "returned", "not sent", "unknown", "no outcome" };
     (void)state;
@@ -442,6 +453,7 @@ int main(void) {
         cmocka_unit_test(a_return_is_of_one_exchange),
         cmocka_unit_test(a_return_that_was_expected_is_not_logged),
         cmocka_unit_test(outcomes_have_names),
+        cmocka_unit_test(what_is_refused_is_the_channels_error),
         cmocka_unit_test(returns_find_messages_with_another_key),
         cmocka_unit_test(a_run_lasts_over_turns),
         cmocka_unit_test(refuses_nonsense),
