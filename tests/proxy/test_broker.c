@@ -189,6 +189,8 @@ static void cut_in_the_records_of_a_delivery(void **state) {
         "act=flip record=application_data offset=70"
     };
     if (!over_tls) skip();
+    f->parameters->heartbeat_s =
+        2; /* RabbitMQ 4 may miss a FIN below TLS, and keeps the message until it misses heartbeats too */
     come_again(f);
     const char *queue = kept_queue(f);
     publish_text(f, queue, "half a message");

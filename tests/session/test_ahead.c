@@ -143,6 +143,19 @@ static void a_channel_that_is_given_up(void **state) {
     }
 }
 
+/* Nobody has heard of it but a broker that is gone. */
+static void a_channel_that_is_given_up_between_links(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    begin(&p);
+    assert_int_equal(session_start(&p.session, p.now), 0);
+    assert_int_equal(go_ahead(&p, &assumed), 0);
+    session_rest(&p.session);
+    assert_int_equal(session_channel_give_up(&p.session, 1, REPLY_SUCCESS, "bye"), 0);
+    assert_int_equal(session_channel_open(&p.session, &p), 1);
+    peer_deinit(&p);
+}
+
 /* Its close had no memory, and the link came to nothing: the next one hears of all that was accepted on it, and of its end. */
 static void a_channel_whose_close_is_owed(void **state) {
     (void)state;
@@ -272,6 +285,7 @@ int main(void) {
         cmocka_unit_test(another_link_says_it_again),
         cmocka_unit_test(channels_beyond_what_is_assumed_stay),
         cmocka_unit_test(a_channel_that_is_given_up),
+        cmocka_unit_test(a_channel_that_is_given_up_between_links),
         cmocka_unit_test(a_channel_whose_close_is_owed),
         cmocka_unit_test(out_of_turn),
         cmocka_unit_test(without_room),

@@ -315,6 +315,21 @@ static void what_is_held_does_not_follow_the_close(void **state) {
     peer_deinit(&p);
 }
 
+static void what_there_is_no_memory_for_is_said(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    peer_open(&p);
+    add_deliver(&b, 1, 500000);
+    peer_say(&p, &b);
+    bytes_body(&b, 1, 0, 4000);
+    fail_alloc_at(&p.memory, 1, false);
+    peer_say(&p, &b);
+    assert_string_equal(peer_events(&p), "ended LAGO_ENOMEM\n");
+    assert_string_equal(p.session.reason.whole->detail, "no memory for a message of 500000 bytes");
+    peer_deinit(&p);
+}
+
 static void refusals_without_memory_end_the_session(void **state) {
     (void)state;
     struct peer p = { 0 };
@@ -402,6 +417,24 @@ static void body_frames_are_streamed(void **state) {
     assert_true(peak_of(131064, 1000) <= 131064 + 131064 / 5);
 }
 
+/* A header is kept until its message is whole, so it counts from the beginning. */
+static void headers_are_charged(void **state) {
+    (void)state;
+    static uint8_t raw[3000] = "\1kS\0\0\13\261"; /* a string of 2993 octets */
+    lago_properties_t properties = { .headers = { NULL, raw, sizeof(raw), 0 } };
+    struct peer p = { 0 };
+    struct bytes b = { 0 };
+    peer_open(&p);
+    bytes_method(&b, 1, METHOD_BASIC_DELIVER, NULL);
+    bytes_header(&b, 1, 1000, &properties);
+    peer_say(&p, &b);
+    assert_in_range(p.session.assembled, sizeof(raw), sizeof(raw) + 1000);
+    bytes_body(&b, 1, 0, 1000);
+    peer_say(&p, &b);
+    assert_int_equal(p.session.assembled, 0);
+    peer_deinit(&p);
+}
+
 /* Whose a piece is stands in two octets. */
 static void high_channels_have_bodies_in_pieces(void **state) {
     (void)state;
@@ -486,10 +519,12 @@ int main(void) {
         cmocka_unit_test(acks_leave_before_the_close),
         cmocka_unit_test(what_is_held_does_not_follow_the_close),
         cmocka_unit_test(refusals_without_memory_end_the_session),
+        cmocka_unit_test(what_there_is_no_memory_for_is_said),
         cmocka_unit_test(message_size_max_is_the_largest_that_passes),
         cmocka_unit_test(memory_of_a_message_stays_near_its_size),
         cmocka_unit_test(memory_follows_what_has_come),
         cmocka_unit_test(body_frames_are_streamed),
+        cmocka_unit_test(headers_are_charged),
         cmocka_unit_test(high_channels_have_bodies_in_pieces),
         cmocka_unit_test(bodies_can_be_kept),
         cmocka_unit_test(without_memory_the_session_ends),

@@ -18,6 +18,8 @@ static const struct {
     { "220 mail ESMTP\r\n", 16, LAGO_ENOTAMQP, "said \"220 mail\"" },
     { "\33[2J\0\377\n\"", 8, LAGO_ENOTAMQP, "said \"\\x1b[2J\\x00\\xff\\n\\\"\"" },
     { "x", 1, LAGO_ENOTAMQP, "said \"x\"" },
+    { "\25\4\1\0\2\2\26x", 8, LAGO_ENOTAMQP, "said \"\\x15\\x04" },
+    { "\26\4\1\0\2\2\26x", 8, LAGO_ENOTAMQP, "said \"\\x16\\x04" },
     { "AMQ/5.18", 8, LAGO_ENOTAMQP, "said \"AMQ/5.18\"" },
     { "HTTPS?\r\n", 8, LAGO_ENOTAMQP, "said \"HTTPS?" },
     { "SSH1.5\r\n", 8, LAGO_ENOTAMQP, "said \"SSH1.5" },

@@ -244,6 +244,29 @@ static void nobody_is_judged_before_open(void **state) {
     }
 }
 
+/* What another link has or has not done long ago. */
+static void another_link_begins_anew(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 10, 0);
+    session_lost(&p.session, -104, p.now);
+    peer_pull(&p);
+    (void)peer_events(&p);
+    p.now += 1000000;
+    assert_int_equal(session_start(&p.session, p.now), 0);
+    struct bytes b = { 0 };
+    bytes_handshake(&b);
+    peer_say(&p, &b);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    (void)peer_frames(&p);
+    assert_true(session_deadline(&p.session) == p.now + 5000);
+    peer_pass(&p, 4999);
+    assert_string_equal(peer_frames(&p), "");
+    peer_pass(&p, 1);
+    assert_string_equal(peer_frames(&p), "0 heartbeat\n");
+    peer_deinit(&p);
+}
+
 /* ---------------------------------------------------------------- the peer that takes nothing */
 
 static void stall_is_two_heartbeats_by_default(void **state) {
@@ -273,6 +296,22 @@ static void a_stall_begins_with_what_waits(void **state) {
     peer_pass(&p, 2999);
     assert_string_equal(peer_events(&p), "");
     peer_pass(&p, 1);
+    assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
+    peer_deinit(&p);
+}
+
+/* It is written when somebody says so: no timer need have run before. */
+static void a_stall_begins_when_it_was_written(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    open_with(&p, 0, 3000);
+    p.swallowed = true;
+    assert_int_equal(peer_publish(&p, 1, 50), 0);
+    p.now += 2000;
+    peer_write(&p, 10);
+    peer_pass(&p, 2999);
+    assert_int_equal(p.session.state, SESSION_OPEN);
+    peer_pass(&p, 751);
     assert_string_equal(peer_events(&p), "ended LAGO_ESTALLED\n");
     peer_deinit(&p);
 }
@@ -452,8 +491,10 @@ int main(void) {
         cmocka_unit_test(without_heartbeats_a_stall_takes_two_minutes),
         cmocka_unit_test(without_limits_nobody_is_judged),
         cmocka_unit_test(nobody_is_judged_before_open),
+        cmocka_unit_test(another_link_begins_anew),
         cmocka_unit_test(stall_is_two_heartbeats_by_default),
         cmocka_unit_test(a_stall_begins_with_what_waits),
+        cmocka_unit_test(a_stall_begins_when_it_was_written),
         cmocka_unit_test(any_progress_starts_the_stall_afresh),
         cmocka_unit_test(what_the_kernel_holds_is_no_progress),
         cmocka_unit_test(a_slow_peer_is_no_stalled_one),

@@ -589,8 +589,40 @@ static void publishes_of_a_dead_channel_do_not_count_for_the_next(void **state) 
     peer_deinit(&p);
 }
 
+/* Acks that were accepted come first; where there is no memory for them there is none for what follows. */
+static void nothing_is_sent_before_the_acks(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_open(&p);
+    assert_int_equal(session_ack(&p.session, 1, 1, 2), 1);
+    fail_alloc_at(&p.memory, 1, true);
+    assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_QOS, &(struct basic_qos){ .prefetch_count = 1 }), LAGO_ENOMEM);
+    fail_alloc_at(&p.memory, 0, false);
+    assert_int_equal(session_send(&p.session, 1, METHOD_BASIC_QOS, &(struct basic_qos){ .prefetch_count = 2 }), 0);
+    assert_string_equal(peer_frames(&p), "1 basic.ack delivery_tag=1\n1 basic.qos prefetch_count=2\n");
+    peer_deinit(&p);
+}
+
+/* However large, and wherever its frames are cut. */
+static void large_publishes_are_counted_when_they_begin(void **state) {
+    (void)state;
+    struct peer p = { 0 };
+    peer_open(&p);
+    for (int i = 0; i < 3; i++) assert_int_equal(peer_publish(&p, 1, 20000), 0);
+    size_t one = session_output_size(&p.session) / 3;
+    for (uint64_t begun = 1; begun <= 3; begun++) {
+        peer_write(&p, 1);
+        assert_int_equal(session_publishes_sent(&p.session, 1), begun);
+        peer_write(&p, one - 1);
+        assert_int_equal(session_publishes_sent(&p.session, 1), begun);
+    }
+    peer_deinit(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_sent_before_the_acks),
+        cmocka_unit_test(large_publishes_are_counted_when_they_begin),
         cmocka_unit_test(methods_leave_as_they_are_given),
         cmocka_unit_test(bodies_are_cut_at_frame_max),
         cmocka_unit_test(partial_writes_lose_nothing),

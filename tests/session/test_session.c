@@ -262,6 +262,8 @@ static void lost_link_says_what_it_interrupted(void **state) {
         session_lost(&p.session, -104, p.now);
         assert_end(&p, rows[i].code, rows[i].phase, rows[i].origin);
         if (rows[i].origin == LAGO_BY_NETWORK) assert_int_equal(p.session.reason.os_error, -104);
+        bool told = p.session.reason.whole && strstr(p.session.reason.whole->hint, "it said nothing");
+        assert_int_equal(told, rows[i].at == SESSION_WAIT_START);
         peer_pull(&p);
         if (rows[i].at != SESSION_ENDED) assert_non_null(strstr(peer_events(&p), "ended"));
         peer_deinit(&p);
