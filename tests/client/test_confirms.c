@@ -489,7 +489,7 @@ static void returns_among_those_set_aside(void **state) {
     (void)state;
     setup(&f, true);
     for (uint64_t n = 1; n <= 1024; n++) {
-        (void)publish(&f.c, true, "k", n, callback);
+        (void)publish(&f.c, true, "k", (size_t)n, callback);
         if (n == 100 || n == 200 || n == 300 || n > 1000) continue;
         assert_int_equal(settle(&f.c, n, false, LAGO_PUBLISH_CONFIRMED), 0);
         expect(&f.c, n, LAGO_PUBLISH_CONFIRMED);
