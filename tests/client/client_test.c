@@ -196,6 +196,14 @@ lago_channel_t *client_open_channel(struct client_test *t) {
     return ch;
 }
 
+lago_channel_t *client_confirming_channel(struct client_test *t) {
+    lago_channel_t *ch = client_open_channel(t);
+    assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
+    virtual_run(&t->v);
+    server_send(&t->v, "1 confirm.select-ok");
+    return ch;
+}
+
 /* ---------------------------------------------------------------- completions */
 
 void noted_done(lago_channel_t *ch, const lago_reason_t *reason, void *data) {

@@ -52,6 +52,9 @@ void client_open_options(struct client_test *t, const lago_connection_options_t 
 lago_channel_t *client_channel(struct client_test *t);
 lago_channel_t *client_open_channel(struct client_test *t);
 
+/* The first channel, open and in confirm mode. */
+lago_channel_t *client_confirming_channel(struct client_test *t);
+
 /* Free the handle, run to the end: nothing may be left in the allocator. */
 void client_end(struct client_test *t);
 

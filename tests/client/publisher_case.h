@@ -50,10 +50,7 @@ static inline void open_connection(const lago_parameters_t *parameters) {
 /* A confirming channel. */
 static inline void open_channel_with(const lago_parameters_t *parameters) {
     open_connection(parameters);
-    ch = client_open_channel(t);
-    assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
-    virtual_run(&t->v);
-    server_send(&t->v, "1 confirm.select-ok");
+    ch = client_confirming_channel(t);
     virtual_forget_log(&t->v);
 }
 

@@ -90,10 +90,7 @@ static void what_waits_for_the_application(void **state) {
 static void what_waits_to_be_confirmed(void **state) {
     (void)state;
     client_open(t);
-    lago_channel_t *ch = client_open_channel(t);
-    assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
-    virtual_run(&t->v);
-    server_send(&t->v, "1 confirm.select-ok");
+    lago_channel_t *ch = client_confirming_channel(t);
     dump();
     assert_page_has("    unconfirmed: 0\n");
     assert_int_equal(lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "q" }, NULL, NULL), 1);
@@ -109,10 +106,7 @@ static void an_age_that_nobody_knows(void **state) {
     (void)state;
     for (size_t n = 1, hit = 1; hit; n++) {
         client_open(t);
-        lago_channel_t *ch = client_open_channel(t);
-        assert_int_equal(lago_confirm_select(ch, NULL, NULL, NULL), 0);
-        virtual_run(&t->v);
-        server_send(&t->v, "1 confirm.select-ok");
+        lago_channel_t *ch = client_confirming_channel(t);
         fail_alloc_at(&t->v.alloc, n, false);
         int64_t sent = lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "q" }, NULL, NULL);
         hit = t->v.alloc.failures;

@@ -114,10 +114,7 @@ static void a_very_long_one_is_measured_as_well(void **state) {
 static void confirms_and_outcomes(void **state) {
     (void)state;
     client_open(t);
-    lago_channel_t *ch = client_open_channel(t);
-    lago_confirm_select(ch, NULL, NULL, NULL);
-    virtual_run(&t->v);
-    server_send(&t->v, "1 confirm.select-ok");
+    lago_channel_t *ch = client_confirming_channel(t);
     publish(ch, false);
     virtual_advance(&t->v, 30);
     publish(ch, false);
@@ -145,10 +142,7 @@ static void confirms_and_outcomes(void **state) {
 static void confirms_of_several(void **state) {
     (void)state;
     client_open(t);
-    lago_channel_t *ch = client_open_channel(t);
-    lago_confirm_select(ch, NULL, NULL, NULL);
-    virtual_run(&t->v);
-    server_send(&t->v, "1 confirm.select-ok");
+    lago_channel_t *ch = client_confirming_channel(t);
     publish(ch, false);
     virtual_advance(&t->v, 30);
     publish(ch, false);

@@ -210,10 +210,7 @@ static void slow_outcome(lago_channel_t *ch, const lago_publish_result_t *result
 static void outcomes_are_watched(void **state) {
     (void)state;
     client_open(t);
-    lago_channel_t *ch = client_open_channel(t);
-    lago_confirm_select(ch, NULL, NULL, NULL);
-    virtual_run(&t->v);
-    server_send(&t->v, "1 confirm.select-ok");
+    lago_channel_t *ch = client_confirming_channel(t);
     assert_int_equal(lago_basic_publish(ch, &(lago_basic_publish_t){ .routing_key = "q" }, slow_outcome, NULL), 1);
     virtual_run(&t->v);
     hold_ms = 900;
